@@ -1,0 +1,79 @@
+"""Where and how the course runs: device, seeds, profile, headless or not, where files go."""
+
+import os
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+PROFILES = ("smoke", "cpu", "gpu")
+
+
+def pick_device() -> torch.device:
+    """The fastest device at hand: cuda, then mps, then cpu."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def seed_everything(seed: int) -> torch.Generator:
+    """Seed python, numpy and torch; return a CPU generator with the same seed.
+
+    Raises TypeError unless `seed` is an int, ValueError unless 0 <= seed < 2**32 (numpy's range).
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise TypeError(f"seed must be an int, got {seed!r}: pass a whole number such as 0")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed must lie in [0, 2**32), got {seed}: pass a number such as 0")
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - libraries still draw from the global state
+    torch.manual_seed(seed)
+    return torch.Generator().manual_seed(seed)
+
+
+def pick_profile(profile: str = "auto") -> str:
+    """`"smoke"`, `"cpu"` or `"gpu"`: how long a notebook trains.
+
+    `"auto"` is the environment variable COURSE_PROFILE where it is set, else `"gpu"` where CUDA
+    is there, else `"cpu"`. Raises ValueError for any other name.
+    """
+    origin = "profile"
+    if profile == "auto":
+        origin = "COURSE_PROFILE"
+        profile = os.environ.get("COURSE_PROFILE") or "auto"
+    if profile == "auto":
+        return "gpu" if torch.cuda.is_available() else "cpu"
+    if profile not in PROFILES:
+        raise ValueError(f"{origin} must be auto, {', '.join(PROFILES)}; got {profile!r}")
+    return profile
+
+
+def is_headless() -> bool:
+    """True where nobody watches: a script without a terminal, or a kernel that papermill drives.
+
+    A front end lets the kernel ask the user for input; papermill, nbval and nbconvert do not.
+    """
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    kernel = getattr(shell, "kernel", None)
+    if kernel is None:
+        return not sys.stderr.isatty()
+    return not getattr(kernel, "_allow_stdin", True)
+
+
+def output_dir(name: str) -> Path:
+    """A folder `runs/name` that exists and can be written to; in the temp folder if not here."""
+    for root in (Path("runs"), Path(tempfile.gettempdir(), "diffusion-course")):
+        try:
+            folder = root / name
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK):
+                return folder
+        except OSError:
+            continue
+    raise OSError(f"no writable folder for {name!r}: start the notebook where you may write")
