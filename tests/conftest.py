@@ -1,0 +1,23 @@
+"""Shared by the tests: a headless matplotlib, a seed, and shape checks that can be switched off."""
+
+import os
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import jaxtyping
+import pytest
+import torch
+
+
+@pytest.fixture
+def no_shape_checks():
+    """Run as a user does, without beartype, so that the package's own errors show."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
