@@ -1,0 +1,90 @@
+"""Helpers of the diffusion course: three nouns, data, model, schedule; two verbs, train, sample."""
+
+from course_utils.butterflies import SPECIES, draw_butterflies
+from course_utils.data import (
+    ImageData,
+    load_butterflies,
+    load_digits,
+    load_image_folder,
+    make_loader,
+)
+from course_utils.hub import share, write_model_card
+from course_utils.images import (
+    from_pil,
+    make_grid,
+    to_display_range,
+    to_model_range,
+    to_pil,
+    to_uint8,
+)
+from course_utils.models import BasicUNet, UNet, count_parameters
+from course_utils.noise import NoiseSchedule, corrupt, expand_like
+from course_utils.runtime import (
+    PRETRAINED,
+    is_headless,
+    output_dir,
+    pick_device,
+    pick_profile,
+    seed_everything,
+)
+from course_utils.sampling import SampleStep, sample
+from course_utils.training import EMA, TrainStep, cycle, diffusion_loss, train
+
+_PLOTS = (
+    "animate_sampling",
+    "compare_schedules",
+    "plot_loss",
+    "plot_schedule",
+    "plot_unet",
+    "show_corruption",
+    "show_film",
+    "show_images",
+    "show_rows",
+)
+
+__all__ = [
+    *_PLOTS,
+    "EMA",
+    "PRETRAINED",
+    "SPECIES",
+    "BasicUNet",
+    "ImageData",
+    "NoiseSchedule",
+    "SampleStep",
+    "TrainStep",
+    "UNet",
+    "corrupt",
+    "count_parameters",
+    "cycle",
+    "diffusion_loss",
+    "draw_butterflies",
+    "expand_like",
+    "from_pil",
+    "is_headless",
+    "load_butterflies",
+    "load_digits",
+    "load_image_folder",
+    "make_grid",
+    "make_loader",
+    "output_dir",
+    "pick_device",
+    "pick_profile",
+    "sample",
+    "seed_everything",
+    "share",
+    "to_display_range",
+    "to_model_range",
+    "to_pil",
+    "to_uint8",
+    "train",
+    "write_model_card",
+]
+
+
+def __getattr__(name: str):
+    """The plots: matplotlib is imported when the first of them is asked for."""
+    if name not in _PLOTS:
+        raise AttributeError(f"module 'course_utils' has no attribute {name!r}")
+    from course_utils import plotting
+
+    return getattr(plotting, name)

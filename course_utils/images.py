@@ -1,5 +1,6 @@
 """Pixel ranges, grids and PIL. Images are `B C H W`; models see [-1, 1], people see [0, 1]."""
 
+import numpy as np
 import torch
 from jaxtyping import Float, Shaped, UInt8
 from PIL import Image
@@ -58,3 +59,9 @@ def to_pil(x: Shaped[Tensor, "C H W"], scale: int = 1) -> Image.Image:
     array = to_uint8(x).permute(1, 2, 0).cpu().numpy()
     picture = Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
     return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+
+
+def from_pil(pictures: list[Image.Image]) -> UInt8[Tensor, "B 3 H W"]:
+    """PIL pictures of one size, as a pipeline gives them, → one batch of bytes."""
+    arrays = [np.array(picture.convert("RGB")) for picture in pictures]
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)

@@ -9,7 +9,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-PREDICTION_TYPES = ("epsilon", "sample", "v_prediction")
+from course_utils.checks import (
+    check_prediction_type,
+    check_same_shape,
+    check_timesteps,
+    checked_T,
+)
 
 Images = Float[Tensor, "B *rest"]
 Timesteps = Int[Tensor, "B"]
@@ -36,7 +41,7 @@ def corrupt(x: Images, amount: Float[Tensor, "B"], noise: Images | None = None) 
     [0, 1] is drawn. Raises ValueError for an amount of another shape or outside [0, 1].
     """
     noise = torch.rand_like(x) if noise is None else noise
-    _check_same_shape("noise", noise, "x", x)
+    check_same_shape("noise", noise, "x", x)
     if amount.numel() and not (amount.min() >= 0 and amount.max() <= 1):
         raise ValueError(f"amount must lie in [0, 1], got {amount.tolist()}")
     amount = expand_like(amount, x)
@@ -92,21 +97,21 @@ class NoiseSchedule:
         cls, T: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02
     ) -> "NoiseSchedule":
         """DDPM's schedule: T betas from beta_start to beta_end (Ho et al. 2020, §4)."""
-        return cls.from_betas(torch.linspace(beta_start, beta_end, _checked_T(T)))
+        return cls.from_betas(torch.linspace(beta_start, beta_end, checked_T(T)))
 
     @classmethod
     def cosine(
         cls, T: int = 1000, offset: float = 0.008, max_beta: float = 0.999
     ) -> "NoiseSchedule":
         """alpha_bar falls like a squared cosine (Nichol & Dhariwal 2021, eq. 17)."""
-        steps = range(_checked_T(T))
+        steps = range(checked_T(T))
         bar = [math.cos((i / T + offset) / (1 + offset) * math.pi / 2) ** 2 for i in [*steps, T]]
         return cls.from_betas(torch.tensor([min(1 - bar[i + 1] / bar[i], max_beta) for i in steps]))
 
     @classmethod
     def straight(cls, T: int = 1000) -> "NoiseSchedule":
         """sigma = 1/T, 2/T, …, 1 and alpha = 1 - sigma; the last level is noise alone."""
-        return cls(torch.arange(1, _checked_T(T) + 1) / T, line)
+        return cls(torch.arange(1, checked_T(T) + 1) / T, line)
 
     def __len__(self) -> int:
         return len(self.levels)
@@ -137,13 +142,13 @@ class NoiseSchedule:
 
     def at(self, timesteps: Timesteps, x: Images) -> CurvePoint:
         """alpha_t, sigma_t and their slopes for each image of x, shaped to multiply with it."""
-        _check_timesteps(timesteps, x, len(self))
+        check_timesteps(timesteps, x, len(self))
         levels = self.levels.to(x.device, x.dtype)[timesteps.to(x.device)]
         return CurvePoint(*(expand_like(values, x) for values in self.curve(levels)))
 
     def add_noise(self, x0: Images, noise: Images, timesteps: Timesteps) -> Images:
         """x_t = alpha_t * x0 + sigma_t * noise."""
-        _check_same_shape("noise", noise, "x0", x0)
+        check_same_shape("noise", noise, "x0", x0)
         point = self.at(timesteps, x0)
         return point.alpha * x0 + point.sigma * noise
 
@@ -153,7 +158,7 @@ class NoiseSchedule:
         On the circle `alpha_t * noise - sigma_t * x0` (Salimans & Ho 2022, §4); on the line
         `noise - x0`, which flow matching learns.
         """
-        _check_same_shape("noise", noise, "x0", x0)
+        check_same_shape("noise", noise, "x0", x0)
         point = self.at(timesteps, x0)
         return point.alpha_slope * x0 + point.sigma_slope * noise
 
@@ -198,7 +203,7 @@ class NoiseSchedule:
 
     def _read(self, model_output, x_t, timesteps, prediction_type) -> CurvePoint:
         check_prediction_type(prediction_type)
-        _check_same_shape("model_output", model_output, "x_t", x_t)
+        check_same_shape("model_output", model_output, "x_t", x_t)
         return self.at(timesteps, x_t)
 
 
@@ -209,40 +214,5 @@ def call_model(model: Callable, x_t: Images, timesteps: Timesteps) -> Images:
     """
     model_output = model(x_t, timesteps)
     model_output = getattr(model_output, "sample", model_output)
-    _check_same_shape("the model's output", model_output, "its input", x_t)
+    check_same_shape("the model's output", model_output, "its input", x_t)
     return model_output
-
-
-def check_prediction_type(prediction_type: str) -> None:
-    """Raises ValueError unless it is one of `PREDICTION_TYPES`."""
-    if prediction_type not in PREDICTION_TYPES:
-        names = ", ".join(PREDICTION_TYPES)
-        raise ValueError(f"prediction_type must be one of {names}; got {prediction_type!r}")
-
-
-def _checked_T(T: int) -> int:
-    if isinstance(T, bool) or not isinstance(T, int):
-        raise TypeError(f"T must be an int, got {T!r}: pass the number of timesteps, such as 1000")
-    if T < 1:
-        raise ValueError(f"T must be at least 1, got {T}: pass the number of timesteps")
-    return T
-
-
-def _check_same_shape(name: str, value: Tensor, other_name: str, other: Tensor) -> None:
-    if value.shape != other.shape:
-        shapes = f"{tuple(other.shape)}; got {tuple(value.shape)}"
-        raise ValueError(f"{name} must have the shape of {other_name}, {shapes}")
-
-
-def _check_timesteps(timesteps: Tensor, x: Tensor, T: int) -> None:
-    if timesteps.is_floating_point() or timesteps.dtype == torch.bool:
-        raise TypeError(f"timesteps must be integers in [0, {T}), got {timesteps.dtype}")
-    if not x.is_floating_point():
-        raise TypeError(f"images must be float, got {x.dtype}: call to_model_range first")
-    if timesteps.shape != x.shape[:1]:
-        raise ValueError(
-            f"timesteps must hold one integer for each of the {len(x)} images, shape ({len(x)},); "
-            f"got shape {tuple(timesteps.shape)}"
-        )
-    if timesteps.numel() and not (timesteps.min() >= 0 and timesteps.max() < T):
-        raise ValueError(f"timesteps must lie in [0, {T}), got {timesteps.tolist()}")

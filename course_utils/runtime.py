@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 PROFILES = ("smoke", "cpu", "gpu")
+PRETRAINED = Path(__file__).parent / "pretrained"  # the weights that ship with the package
 
 
 def pick_device() -> torch.device:

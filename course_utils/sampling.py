@@ -8,13 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from course_utils.noise import (
-    CurvePoint,
-    Images,
-    NoiseSchedule,
-    call_model,
-    check_prediction_type,
-)
+from course_utils.checks import check_prediction_type
+from course_utils.noise import CurvePoint, Images, NoiseSchedule, call_model
 
 
 class SampleStep(NamedTuple):

@@ -163,7 +163,7 @@ def train(
 
 def _updates(model, loader, schedule, num_steps, peak, options, ema, max_grad_norm, generator):
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak)
-    for step, x0 in zip(range(num_steps), _round_and_round(loader)):  # noqa: B905
+    for step, x0 in zip(range(num_steps), cycle(loader)):  # noqa: B905
         rate = learning_rate(step, num_steps, peak)
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -183,7 +183,8 @@ def _updates(model, loader, schedule, num_steps, peak, options, ema, max_grad_no
         yield TrainStep(step + 1, loss.item(), rate)
 
 
-def _round_and_round(loader: Iterable[Images]) -> Iterator[Images]:
+def cycle(loader: Iterable[Images]) -> Iterator[Images]:
+    """The loader's batches, round and round. Raises ValueError where it gives none."""
     while True:
         x0 = None
         for x0 in loader:

@@ -10,8 +10,8 @@ from diffusers.training_utils import compute_snr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from course_utils.checks import PREDICTION_TYPES
 from course_utils.noise import (
-    PREDICTION_TYPES,
     NoiseSchedule,
     call_model,
     corrupt,

@@ -58,7 +58,7 @@ def test_an_unknown_profile_is_named_with_its_origin(monkeypatch):
     with pytest.raises(ValueError, match="profile must be auto, smoke, cpu, gpu; got 'fast'"):
         runtime.pick_profile("fast")
     monkeypatch.setenv("COURSE_PROFILE", "quick")
-    with pytest.raises(ValueError, match="COURSE_PROFILE must be .*got 'quick'"):
+    with pytest.raises(ValueError, match=r"COURSE_PROFILE must be .*got 'quick'"):
         runtime.pick_profile()
 
 

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from course_utils.noise import PREDICTION_TYPES, NoiseSchedule
+from course_utils.checks import PREDICTION_TYPES
+from course_utils.noise import NoiseSchedule
 from course_utils.sampling import sample, trailing_timesteps
 
 BETAS = {"linear": "linear", "cosine": "squaredcos_cap_v2"}

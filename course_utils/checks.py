@@ -1,0 +1,64 @@
+"""Checks of what callers pass, each with an error that names the value and says what to do."""
+
+import torch
+from torch import Tensor
+
+PREDICTION_TYPES = ("epsilon", "sample", "v_prediction")
+
+
+def check_prediction_type(prediction_type: str) -> None:
+    """Raises ValueError unless it is one of `PREDICTION_TYPES`."""
+    if prediction_type not in PREDICTION_TYPES:
+        names = ", ".join(PREDICTION_TYPES)
+        raise ValueError(f"prediction_type must be one of {names}; got {prediction_type!r}")
+
+
+def checked_T(T: int) -> int:
+    """T itself. Raises TypeError unless it is an int, ValueError below 1."""
+    if isinstance(T, bool) or not isinstance(T, int):
+        raise TypeError(f"T must be an int, got {T!r}: pass the number of timesteps, such as 1000")
+    if T < 1:
+        raise ValueError(f"T must be at least 1, got {T}: pass the number of timesteps")
+    return T
+
+
+def check_same_shape(name: str, value: Tensor, other_name: str, other: Tensor) -> None:
+    """Raises ValueError unless `value` has the shape of `other`."""
+    if value.shape != other.shape:
+        shapes = f"{tuple(other.shape)}; got {tuple(value.shape)}"
+        raise ValueError(f"{name} must have the shape of {other_name}, {shapes}")
+
+
+def check_timesteps(timesteps: Tensor, x: Tensor, T: int) -> None:
+    """Raises TypeError unless timesteps are integers and x is float; ValueError unless there is
+    one timestep in [0, T) for each image of x."""
+    if timesteps.is_floating_point() or timesteps.dtype == torch.bool:
+        raise TypeError(f"timesteps must be integers in [0, {T}), got {timesteps.dtype}")
+    if not x.is_floating_point():
+        raise TypeError(f"images must be float, got {x.dtype}: call to_model_range first")
+    if timesteps.shape != x.shape[:1]:
+        raise ValueError(
+            f"timesteps must hold one integer for each of the {len(x)} images, shape ({len(x)},); "
+            f"got shape {tuple(timesteps.shape)}"
+        )
+    if timesteps.numel() and not (timesteps.min() >= 0 and timesteps.max() < T):
+        raise ValueError(f"timesteps must lie in [0, {T}), got {timesteps.tolist()}")
+
+
+def check_images(name, x):
+    """x itself. Raises TypeError or ValueError unless it is a batch of pictures."""
+    if not isinstance(x, Tensor) or (x.dtype != torch.uint8 and not x.is_floating_point()):
+        got = f"a tensor of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
+        raise TypeError(f"{name} must be a uint8 or float tensor, got {got}: convert it first")
+    if x.ndim != 4 or x.numel() == 0 or x.shape[1] not in (1, 3):
+        raise ValueError(
+            f"{name} must be a non-empty batch (B, C, H, W) with C = 1 or 3, got {tuple(x.shape)}"
+        )
+    return x
+
+
+def check_positive(**settings):
+    """Raises ValueError for a setting below 1."""
+    for name, value in settings.items():
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")

@@ -1,0 +1,26 @@
+"""White figures with dark text, whatever style is in force."""
+
+import matplotlib.pyplot as plt
+from matplotlib.patches import Rectangle
+
+INK, FRAME = "#222222", "#bbbbbb"
+
+
+def new_axes(ax, width, height):
+    """ax, or a new one of this many inches: dark on opaque white, whatever style is in force."""
+    if ax is not None:
+        return ax
+    dark = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    colours = {"figure.facecolor": "white", "axes.facecolor": "white", "axes.titlecolor": INK}
+    with plt.rc_context(colours | dict.fromkeys(dark, INK)):
+        figure, ax = plt.subplots(figsize=(width, height), layout="constrained")
+    ax.tick_params(colors=INK)
+    # `savefig` may paint a background of its own, as in dark styles; this sheet covers it.
+    sheet = Rectangle((-1, -1), 3, 3, transform=figure.transFigure, color="white", zorder=-1)
+    figure.add_artist(sheet).set_in_layout(False)
+    return ax
+
+
+def add_note(ax, text):
+    """One more line below the axis, where nothing that is drawn can hide it."""
+    ax.set_xlabel(f"{ax.get_xlabel()}\n{text}".strip())

@@ -1,0 +1,194 @@
+"""All plots: curves here, rows of pictures and the film from their own modules.
+
+Each draws on `ax`, or on a new white figure, and returns the ax. Nothing calls `show`, draws from
+a global random state or changes matplotlib's settings.
+"""
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator
+from torch import Tensor, nn
+
+from course_utils.animation import animate_sampling
+from course_utils.figure import FRAME, add_note, new_axes
+from course_utils.noise import NoiseSchedule
+from course_utils.pictures import (
+    Ax,
+    Text,
+    show_corruption,
+    show_film,
+    show_images,
+    show_rows,
+)
+
+__all__ = [
+    "animate_sampling",
+    "compare_schedules",
+    "plot_loss",
+    "plot_schedule",
+    "plot_unet",
+    "show_corruption",
+    "show_film",
+    "show_images",
+    "show_rows",
+]
+# Okabe & Ito's colours can be told apart by nearly everyone; line style and marker say it again.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES, MARKERS = ("-", "--", "-.", ":"), "osD^vPX"
+SNR_LIMITS = (1e-6, 1e6)
+TIMESTEP, SIGNAL, NOISE = "timestep $t$", r"signal $\alpha_t$", r"noise $\sigma_t$"
+VIEWS = {
+    "snr": (TIMESTEP, r"signal-to-noise ratio $\alpha_t^2 / \sigma_t^2$"),
+    "alphas": (TIMESTEP, SIGNAL),
+    "sigmas": (TIMESTEP, NOISE),
+    "plane": (SIGNAL + " (1: the clean image)", NOISE + " (1: noise alone)"),
+}
+
+
+def plot_schedule(
+    schedule: NoiseSchedule, ax: Ax = None, *, title: Text = None, label: Text = None
+) -> Axes:
+    """The curves alpha_t and sigma_t of the mix; `label` names the schedule in the legend."""
+    ax = new_axes(ax, 7, 3.5)
+    for values, name in ((schedule.alphas, SIGNAL), (schedule.sigmas, NOISE)):
+        name = f"{label}: {name}" if label else name
+        ax.plot(range(len(values)), values.tolist(), label=name, **_style(len(ax.lines)))
+    return _finish(ax, TIMESTEP, "share in the mix", title)
+
+
+def compare_schedules(
+    schedules: dict[str, NoiseSchedule], ax: Ax = None, *, what: str = "snr"
+) -> Axes:
+    """One line for each schedule, with a dot after every tenth of its timesteps.
+
+    `what`: "snr" (log axis), "alphas" or "sigmas" over time, or "plane", the path (alpha, sigma).
+    """
+    if what not in VIEWS or not schedules:
+        raise ValueError(
+            f"schedules must not be empty and what must be one of {', '.join(VIEWS)}; "
+            f"got {len(schedules)} schedules, what={what!r}"
+        )
+    ax = new_axes(ax, *((5, 5) if what == "plane" else (7, 3.5)))
+    for i, (name, schedule) in enumerate(schedules.items()):
+        x = schedule.alphas.tolist() if what == "plane" else range(len(schedule))
+        y = schedule.sigmas if what == "plane" else getattr(schedule, what)
+        y = y.clamp(*SNR_LIMITS) if what == "snr" else y
+        ax.plot(x, y.tolist(), label=name, **_dotted(i, len(schedule)))
+    _finish(ax, *VIEWS[what])
+    if what == "snr":
+        ax.set_yscale("log")
+        if any((s.snr != s.snr.clamp(*SNR_LIMITS)).any() for s in schedules.values()):
+            add_note(ax, "values outside [$10^{-6}$, $10^6$], 0 among them, are drawn on that edge")
+    if what == "plane":
+        ax.set(aspect="equal", xlim=(-0.05, 1.05), ylim=(-0.05, 1.05))
+        add_note(ax, "a dot after every tenth of the timesteps")
+    return ax
+
+
+def plot_loss(
+    losses: Iterable,
+    ax: Ax = None,
+    *,
+    smoothing: float = 0.95,
+    label: Text = None,
+    log: bool = True,
+) -> Axes:
+    """The loss of each training step, pale, and its running average, bold.
+
+    The average is exponential, `smoothing` in [0, 1) the weight of the past, without bias towards
+    0 at the start. Losses that are not finite are left out and counted below the axis.
+    """
+    losses = np.asarray([float(loss) for loss in losses])
+    finite = np.isfinite(losses)
+    if not finite.any():
+        raise ValueError(f"losses must hold a finite number, got {len(losses)} values, none finite")
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"smoothing must lie in [0, 1), got {smoothing}: 0 is none, try 0.95")
+    ax = new_axes(ax, 7, 3.5)
+    x, y, style = np.arange(1, len(losses) + 1)[finite], losses[finite], _style(len(ax.lines) // 2)
+    ax.plot(x, y, color=style["color"], alpha=0.3, lw=0.8, label=None if label else "each step")
+    ax.plot(x, _smooth(y, smoothing), label=label or "running average", **style)
+    if log and y.min() > 0:
+        _log_scale(ax)
+    _finish(ax, "training step", "loss", loc="upper right")
+    if not finite.all():
+        add_note(
+            ax, f"{label or 'loss'}: {(~finite).sum():,} of {len(losses):,} not finite, left out"
+        )
+    return ax
+
+
+def plot_unet(model: nn.Module, x_t: Tensor, timesteps: Tensor, ax: Ax = None) -> Axes:
+    """What a UNet makes of x_t on its way down and up: one bar for each block's output.
+
+    A bar is as tall as the picture is there; below it stand its size and its channels. The model
+    is a diffusers one (`down_blocks`, `mid_block`, `up_blocks`); it is called once.
+    """
+    sizes, hooks = [], []
+
+    def note(block, args, output):
+        tensor = output[0] if isinstance(output, tuple) else output
+        name = re.sub("UNet|Block2D", "", type(block).__name__)
+        sizes.append((name, *tensor.shape[1:3]))
+
+    for block in (model.conv_in, *model.down_blocks, model.mid_block, *model.up_blocks):
+        hooks.append(block.register_forward_hook(note))
+    with torch.no_grad():
+        model(x_t, timesteps)
+    for hook in hooks:
+        hook.remove()
+    ax = new_axes(ax, 8, 3)
+    looks = {False: (COLOURS[0], "", "convolutions"), True: (COLOURS[4], "//", "with attention")}
+    for attends, (colour, hatch, label) in looks.items():
+        bars = [
+            (i, h)
+            for i, (name, _, h) in enumerate(sizes)
+            if bool(re.match("Attn|Mid", name)) is attends
+        ]
+        ax.bar(*zip(*bars, strict=True), 0.6, color=colour, hatch=hatch, ec="white", label=label)
+    ticks = [f"{name}\n{height}×{height}\n{width} channels" for name, width, height in sizes]
+    ax.set_xticks(range(len(sizes)), ticks, size=8)
+    return _finish(ax, "down on the left, up on the right", "height in pixels", loc="upper center")
+
+
+def _style(index):
+    return {"color": COLOURS[index % len(COLOURS)], "ls": DASHES[index % len(DASHES)], "lw": 2}
+
+
+def _dotted(index, T):
+    """Ten dots on the way; later lines are thinner, so that two on one path are both seen."""
+    dots = {"marker": MARKERS[index % len(MARKERS)], "markevery": max(1, T // 10), "mec": "white"}
+    sizes = {"lw": max(1.2, 3.6 - 1.1 * index), "ms": max(5, 9.5 - 1.75 * index), "mew": 0.8}
+    return _style(index) | dots | sizes
+
+
+def _log_scale(ax):
+    """A log axis with plain numbers at 1, 2, 5, 10, 20, …"""
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter("")
+
+
+def _finish(ax, xlabel, ylabel, title=None, loc="best"):
+    """Axis labels where there are none, a legend and quiet lines."""
+    ax.set(xlabel=ax.get_xlabel() or xlabel, ylabel=ax.get_ylabel() or ylabel)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(color=FRAME, alpha=0.4, lw=0.6)
+    ax.legend(frameon=False, loc=loc, labelcolor=ax.title.get_color(), handlelength=3)
+    if title:
+        ax.set_title(title, size=11)
+    return ax
+
+
+def _smooth(values, weight):
+    """Exponential average; the weight that the first values lack is divided out."""
+    averages, average = [], 0.0
+    for count, value in enumerate(values, start=1):
+        average = weight * average + (1 - weight) * value
+        averages.append(average / (1 - weight**count))
+    return averages

@@ -1,0 +1,299 @@
+"""The house rules: what lies where, who may import whom, what is pinned, where addresses point."""
+
+import ast
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from fnmatch import fnmatch
+from pathlib import Path
+
+import nbformat
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from papermill.iorw import papermill_io
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pytest brings it there
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+TOP_LEVEL = {
+    *("notebooks", "course_utils", "tests", ".ci", ".github"),
+    *("README.md", "README_KR.md", "LICENSE", "CONTRIBUTING.md"),
+    *("pyproject.toml", "requirements.txt", "environment.yml", ".gitignore", ".gitattributes"),
+}
+INSTALL = "pip install -r requirements.txt && "
+COMMANDS = [
+    INSTALL + "papermill notebooks/01_introduction_to_diffusers.ipynb runs/01.ipynb",
+    INSTALL + "pytest",
+]
+
+# Who may import whom: each module only from those above it.
+MAY_IMPORT = {
+    "papermill_output": set(),
+    "runtime": set(),
+    "checks": set(),
+    "images": set(),
+    "noise": {"checks"},
+    "butterflies": set(),
+    "models": set(),
+    "digits": {"images", "runtime"},
+    "fetch": {"images", "runtime"},
+    "folder": {"images", "runtime"},
+    "data": {"butterflies", "digits", "fetch", "folder", "images", "runtime"},
+    "training": {"noise"},
+    "sampling": {"checks", "noise"},
+    "metrics": {"data", "images", "runtime"},
+    "figure": set(),
+    "pictures": {"checks", "figure", "images", "noise"},
+    "animation": {"checks", "images", "noise", "pictures"},
+    "plotting": {"animation", "checks", "figure", "images", "noise", "pictures"},
+    "widgets": {"plotting", "runtime"},
+    "exercises": {"images", "models", "noise", "runtime", "sampling", "training"},
+}
+for last in ("recipes", "hub", "cli", "__init__"):
+    MAY_IMPORT[last] = set(MAY_IMPORT)
+LIGHT = ("runtime", "images", "noise", "models", "training", "sampling")
+HEAVY = {"matplotlib", "ipywidgets", "datasets", "diffusers", "accelerate", "pandas", "sklearn"}
+
+MODULES = sorted((ROOT / "course_utils").rglob("*.py"))
+each_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+
+
+def read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def course_files() -> list[Path]:
+    """What git tracks; in a copy without git, all that .gitignore does not name."""
+    names = []
+    with suppress(OSError):  # no git on this machine
+        git = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+        names = git.stdout.decode().split("\0")[:-1]
+    return [Path(name) for name in names or unignored_files() if (ROOT / name).is_file()]
+
+
+def unignored_files() -> Iterator[str]:
+    patterns = [".git", *(line.strip("/") for line in read(ROOT / ".gitignore").split())]
+    for folder, folders, names in os.walk(ROOT):
+        kept = [n for n in folders + names if not any(fnmatch(n, p) for p in patterns)]
+        folders[:] = set(kept) & set(folders)
+        yield from (os.path.relpath(Path(folder, n), ROOT) for n in kept if n in names)
+
+
+def test_nothing_else_lies_at_the_top():
+    top = {path.parts[0] for path in course_files()}
+    assert {"course_utils", "pyproject.toml"} <= top
+    assert top <= TOP_LEVEL
+
+
+def test_without_git_the_same_files_are_found():
+    assert set(course_files()) <= {Path(name) for name in unignored_files()}
+
+
+def test_no_text_names_a_place_on_one_persons_machine():
+    elsewhere = re.compile(r"(?<![\w.-])/(?:work|root)/|\.\./shared")
+    found = []
+    for path in course_files():
+        try:
+            text = read(ROOT / path)
+        except UnicodeDecodeError:  # a picture
+            continue
+        found += [f"{path}: {text[m.start() :][:60]!r}" for m in elsewhere.finditer(text)]
+    assert not found
+
+
+def imported_from_us(tree: ast.AST) -> set[str]:
+    """The course's modules that a module imports, at its top or inside a function."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = "course_utils." + (node.module or "") if node.level else node.module
+            whole = module.rstrip(".") == "course_utils"
+            names |= {f"course_utils.{a.name}" for a in node.names} if whole else {module}
+    return {name.split(".")[1] for name in names if name.startswith("course_utils.")}
+
+
+@each_module
+def test_imports_only_run_downwards(path):
+    assert path.stem in MAY_IMPORT, f"give {path.name} a line in MAY_IMPORT"
+    assert imported_from_us(ast.parse(read(path))) <= MAY_IMPORT[path.stem]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import course_utils.noise",
+        "import course_utils.noise as n",
+        "from course_utils import noise",
+        "from course_utils.noise import corrupt",
+        "from . import noise",
+        "from .noise import corrupt",
+        "def f():\n    from course_utils.noise import corrupt",
+    ],
+)
+def test_no_way_to_import_goes_unseen(line):
+    assert imported_from_us(ast.parse(line)) == {"noise"}
+
+
+def test_importing_the_course_loads_nothing_heavier_than_torch():
+    modules = ", ".join(["course_utils", *(f"course_utils.{name}" for name in LIGHT)])
+    code = f"import sys, {modules}; print(*{{name.split('.')[0] for name in sys.modules}})"
+    run = [sys.executable, "-c", code]
+    out = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(out.stdout.split())
+    assert "torch" in loaded
+    assert not loaded & HEAVY
+
+
+@each_module
+def test_what_is_public_says_what_it_is(path):
+    tree = ast.parse(read(path))
+    things = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    public = [node for node in things if not node.name.startswith("_")]
+    assert [node.name for node in public if not ast.get_docstring(node)] == []
+
+
+@each_module
+def test_modules_and_functions_are_short(path):
+    lines = len(read(path).splitlines())
+    assert lines <= 220
+    functions = [n for n in ast.walk(ast.parse(read(path))) if isinstance(n, ast.FunctionDef)]
+    assert {f.name for f in functions if f.end_lineno - f.lineno + 1 > 45} == set()
+
+
+def needs() -> list[Requirement]:
+    project = tomllib.loads(read(ROOT / "pyproject.toml"))["project"]
+    extras = project["optional-dependencies"].values()
+    return [Requirement(text) for text in sum(extras, project["dependencies"])]
+
+
+def pins(python: str) -> dict[str, Requirement]:
+    lines = read(ROOT / "requirements.txt").splitlines()
+    pinned = [Requirement(line) for line in lines if line[0] not in "#-"]
+    here = [p for p in pinned if not p.marker or p.marker.evaluate({"python_version": python})]
+    assert len({canonicalize_name(p.name) for p in here}) == len(here), "pinned twice"
+    return {canonicalize_name(p.name): p for p in here}
+
+
+def test_the_package_asks_for_lower_bounds_only():
+    for need in needs():
+        assert {bound.operator for bound in need.specifier} <= {">="}, need
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+def test_a_fresh_machine_gets_exact_versions_of_everything(python):
+    pinned = pins(python)
+    for pin in pinned.values():
+        assert re.fullmatch(r"==\d[\w.]*", str(pin.specifier)), pin
+    for need in needs():
+        pin = pinned[canonicalize_name(need.name)]
+        assert need.specifier.contains(str(pin.specifier)[2:]), f"{pin} does not satisfy {need}"
+
+
+def test_requirements_install_the_course_and_conda_reads_them():
+    assert read(ROOT / "requirements.txt").splitlines()[-1] == "-e ."
+    conda = read(ROOT / "environment.yml")
+    assert re.search(r"^ +- pip:\n +- -r requirements\.txt$", conda, re.MULTILINE)
+    assert re.search(r"^ +- python=3\.1\d$", conda, re.MULTILINE)
+    assert "==" not in conda
+
+
+def test_the_readme_has_the_two_commands():
+    lines = read(ROOT / "README.md").splitlines()
+    assert [line for line in lines if line.startswith(INSTALL)] == COMMANDS
+
+
+def test_papermill_makes_the_folder_it_writes_to(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    papermill_io.write("x", "runs/a/b.ipynb")
+    assert read(tmp_path / "runs" / "a" / "b.ipynb") == "x"
+
+
+@pytest.fixture(scope="module")
+def badges():
+    spec = importlib.util.spec_from_file_location("badges", ROOT / ".ci" / "badges.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def pages(badges, root: Path) -> list[Path]:
+    return [path for place in badges.PLACES for path in sorted(root.glob(place))]
+
+
+def fork(badges, root: Path, repo: str) -> str:
+    """Give the copy of pyproject.toml below `root` another address; returns the one it had."""
+    text = read(ROOT / "pyproject.toml")
+    old = badges.ADDRESS.search(text)[1]
+    (root / "pyproject.toml").write_text(text.replace(old, repo), encoding="utf-8")
+    return old
+
+
+def test_badges_point_here(badges, capsys):
+    for path in pages(badges, ROOT):
+        assert badges.BLOCK.search(read(path)), f"{path.name} has no badges:start and badges:end"
+    exit_code = badges.main(["--check"])
+    assert capsys.readouterr().out == "", "run: python .ci/badges.py"
+    assert exit_code == 0
+
+
+def test_a_fork_changes_one_line(badges, tmp_path):
+    for path in pages(badges, ROOT):
+        copy = tmp_path / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    old = fork(badges, tmp_path, "some.one/else-where")
+    assert badges.main(["--check"], root=tmp_path) == 1
+    for path in pages(badges, tmp_path):
+        assert path.read_bytes() == (ROOT / path.relative_to(tmp_path)).read_bytes()
+    assert badges.main([], root=tmp_path) == 0
+    before = [path.read_bytes() for path in pages(badges, tmp_path)]
+    for path in pages(badges, tmp_path):
+        text = read(path)
+        assert text != read(ROOT / path.relative_to(tmp_path))
+        assert not re.search(rf"[/:]{re.escape(old)}(?![\w-])", text)
+        installed = re.findall(r"github\.com/([\w.-]+/[\w.-]+)/archive/", text)
+        assert set(installed) <= {"some.one/else-where"}
+    assert badges.main([], root=tmp_path) == 0
+    assert [path.read_bytes() for path in pages(badges, tmp_path)] == before
+
+
+EMPTY = "# 제목\n<!-- badges:start --><!-- badges:end -->\nBy huggingface/diffusers-x."
+URLS = (
+    "https://github.com/{0}.git https://github.com/{0}/archive/refs/heads/main.zip github.com/{0}-2"
+)
+
+
+def test_badges_are_made_from_nothing_and_addresses_follow_them(badges, tmp_path):
+    notebook = tmp_path / "notebooks" / "ko" / "02_diffusion_models_from_scratch.ipynb"
+    notebook.parent.mkdir(parents=True)
+    cells = [nbformat.v4.new_markdown_cell(EMPTY), nbformat.v4.new_code_cell(URLS.format("a/b"))]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), notebook)
+    readme = tmp_path / "README_KR.md"
+    readme.write_text(EMPTY + URLS.format("a/b"), encoding="utf-8")
+
+    fork(badges, tmp_path, "a/b")
+    badges.main([], root=tmp_path)
+    fork(badges, tmp_path, "c/d")
+    badges.main([], root=tmp_path)
+
+    link = "https://colab.research.google.com/github/c/d/blob/main/notebooks/"
+    translated = "ko/02_diffusion_models_from_scratch.ipynb)"
+    for text in (read(readme), read(notebook)):
+        assert f"({link}{translated}" in text
+        assert URLS.format("c/d").replace("c/d-2", "a/b-2") in text
+        assert "By huggingface/diffusers-x." in text
+    assert f"({link}01_introduction_to_diffusers.ipynb)" in read(readme)
+    assert read(readme).count("[![Open in ") == 8
+    assert read(notebook).count("[![Open in ") == 4
+    assert read(notebook) == nbformat.writes(nbformat.read(notebook, as_version=4)) + "\n"
