@@ -7,7 +7,6 @@ list of marks. Points are complex numbers, so a turn is a product; the left half
 from collections import namedtuple
 from collections.abc import Iterable
 from functools import cache
-from math import tau
 
 import torch
 from jaxtyping import Float, Int64, UInt8
@@ -38,11 +37,11 @@ swallowtail sail  ed8 fe8 fe9 112 fe9 fff fff  13 22 94  30  0  0   0 90  0  8  
 swallowtail tail  ed8 fe8 fe9 112 fe9 47c d42  26 18 94  30  9 83   0  0  0  0 17 24 -62  0
 morpho      sail  025 04b 19e 012 cef fff fff  13 14 94  15  0  0   0  0  0 34  0  0   0 70
 morpho      leaf  025 04b 19e 012 cef fff fff  11 14 95  15  0  0   0  0  0  0  0  0   0 70
-peacock     hook  511 a22 b43 321 fd8 fff 57c   8  0  0  15  0  0   0 60  0  0 34 66  50  0
+peacock     hook  511 a22 b43 321 fd8 fff 57c   8  0  0  15  0  0   0  0  0  0 34 66  50  0
 peacock     claw  532 922 833 432 ddb fff 46b  14  0  0  15  0  0   0  0  0  0 36 58 -26  0
 brimstone   hook  dc4 ed5 ee6 b93 ee7 fff f71   0  0  0  10  0  0   0  0  0  0 11 42  32 20
 brimstone   leaf  dc5 ed6 ee7 b93 ee7 fff f71   0  0  0  10  0  0   0  0  0  0 13 44 -28 20
-apollo      disc  998 eee ffe 444 fff fff 333  10  0  0  30  0  0   0 60  0  0 12 36  16  0
+apollo      disc  998 eee ffe 444 fff fff 333  10  0  0  30  0  0   0 35  0  0 12 36  16  0
 apollo      fan   998 eee ffe 333 fff fff c22   8  0  0  30  0  0   0  0  0  0 24 50 -36  0
 birdwing    blade 121 131 242 111 4c6 3b5 fff  10  0  0  30 26 66  10  0  0  0  0  0   0 20
 birdwing    leaf  3a3 5b4 9c4 121 ec4 fff fff  18 24 80  50  0  0   0  0  0  0  0  0   0 40
@@ -54,7 +53,7 @@ postman     blade 112 112 223 111 fff e23 fff   0  0  0  15 24 60  10  0  0  0  
 postman     oval  112 112 223 111 fff fd5 fff   0  0  0  15 14 42   0  0  0  0  0  0   0 20
 argus       disc  421 632 632 211 fff e93 fff   0 30 78  10 16 78   0  0  0  0  0  0   0  0
 argus       oval  421 632 632 211 fff e93 fff   0 30 80  10 16 80   0  0  0  0  0  0   0  0
-comma       torn  a41 d72 e93 521 fd8 fff fff  10  0  0  10  0  0   0 70 60  0  0  0   0  0
+comma       torn  a41 d72 e93 521 fd8 fff fff  10  0  0  10  0  0   0 35 60  0  0  0   0  0
 comma       claw  a41 d72 e93 521 fd8 fff fff  12 16 90  10  0  0   0  0 60  0  0  0   0  0
 """
 
@@ -66,8 +65,7 @@ _POINTS = {name: [int(v) / 100 for v in xy] for name, *xy in map(str.split, _OUT
 _KNOTS = torch.view_as_complex(torch.tensor([_POINTS[row[1]] for row in _ROWS]).view(-1, 2, 12, 2))
 _ROOTS = torch.tensor([0.035 + 0.06j, 0.035 + 0j])  # where fore- and hindwing join the body
 _CELLS = torch.tensor([0.2 + 0.14j, 0.17 - 0.15j])  # the cell whose rim sends out the veins
-_MIDDLES = torch.tensor([0.5 + 0.35j, 0.42 - 0.42j])  # of the distance maps
-_REACH = 0.7  # of a distance map to every side
+_MIDDLES, _REACH = torch.tensor([0.5 + 0.35j, 0.42 - 0.42j]), 0.7  # of the distance maps
 SPECIES: tuple[str, ...] = tuple(row[0] for row in _ROWS[::2])
 
 
@@ -83,7 +81,7 @@ def _maps() -> Float[Tensor, "species 2 2 grid grid"]:
         side = corner.roll(-1) - corner
         q = (frame + _MIDDLES[wing % 2] - corner) / side  # the side runs from 0 to 1
         away = (q - q.real.clamp(0, 1)).abs() * side.abs()
-        turns = ((q - 1) / q).angle().sum(-1) / tau  # of the outline around the point
+        turns = ((q - 1) / q).angle().sum(-1) / (2 * torch.pi)  # of the outline around here
         maps += [away.amin(-1) * (turns.abs().round() * 2 - 1), away[:, 42:113].amin(-1)]
     return torch.stack(maps).view(-1, 2, 2, 72, 72)
 
@@ -91,8 +89,8 @@ def _maps() -> Float[Tensor, "species 2 2 grid grid"]:
 def _paint(canvas: Tensor, marks: _Marks) -> None:
     """Lay each colour where `away` < `half`; whatever is thinner than `soft` fades instead."""
     for colour, away, half, soft in marks:
-        t = (half / soft + 0.5 - away / soft).clamp(0, 1)
-        cover = t * t * (3 - 2 * t) * torch.as_tensor(2 * half / soft).clamp(max=1)
+        cover = (half / soft + 0.5 - away / soft).clamp(0, 1)
+        cover *= torch.as_tensor(2 * half / soft).clamp(max=1)
         canvas.lerp_(colour.expand_as(canvas), cover[:, None])
 
 
@@ -102,14 +100,13 @@ def _wing(z: Tensor, w: int, maps: Tensor, colours: Tensor, t: _Traits, pixel: T
     s = z.abs() / (z.abs() + outer)  # 0 at the root, 1 at the outer edge
     ray = z / _CELLS[w] - 1
     cell, lead = torch.hypot(ray.real, 2 * ray.imag), ray.imag * (1 - 2 * w)
-    turn = ray.angle() * (18 / tau)
-    off, gap = (turn - turn.round()).abs(), ray.abs() * (0.24 * tau / 18)
-    wave = (tau * off).cos()  # 1 midway between two veins, -1 on a vein
+    turn = ray.angle() * 9 / torch.pi  # 18 veins in a full circle
+    off, gap = (turn - turn.round()).abs(), ray.abs() * 0.08
+    wave = (2 * torch.pi * off).cos()  # 1 midway between two veins, -1 on a vein
     yield base, 1 - s, 0.68, 0.55
     yield rim, 1 - s, 0.28, 0.55
     yield pale, (s - 0.68).abs(), t.gloss * 0.1, 0.4
-    length = (t.bars * (1.7 + lead / 2) - 1).clamp(0)
-    yield dark, (13 * z.real + z.imag).cos().abs(), length / 2.5, pixel * 13
+    yield dark, (13 * z.real + z.imag).cos().abs(), t.bars * (lead + 0.9).clamp(0) / 4, pixel * 13
     spot = torch.hypot(((s - 0.73).abs() - 0.1) * (z.abs() + outer), off * gap)
     yield dark, spot, t.spots * (cell - 1.4).clamp(0, 1) * 0.08, pixel
     yield dark, 1.2 - z.real * 0.6 - z.imag * 0.8 - wave * 0.03, t.tip, pixel + 0.03
@@ -146,8 +143,7 @@ def _place(labels: Tensor, pose: Tensor, gain: Tensor, size: int) -> tuple[Tenso
     outline = torch.view_as_real(torch.cat([right, -right.conj()], -1) * turn)
     scale = (0.885 + 0.035 * pose[:, 1]) / outline.abs().amax((2, 3))[..., None]
     axis = (torch.arange(size) + 0.5) * 2 / size - 1
-    shift = 0.025 * torch.complex(pose[:, 2], pose[:, 3])
-    z = (axis - 1j * axis[:, None] - shift) / (scale * turn)
+    z = (axis - 1j * axis[:, None] - 0.025 * torch.complex(pose[:, 2], pose[:, 3])) / (scale * turn)
     return torch.complex(z.real.abs(), z.imag), 2 / size / scale
 
 
@@ -190,11 +186,15 @@ def draw_butterflies(
     _check("num_images", num_images, 1, 10**6)
     _check("size", size, 16, 128)
     _check("seed", seed, 0, 2**32 - 1)
-    species = len(SPECIES)
-    chunk = species * min(10, 2**19 // (species * size**2))  # whole chunks: the rest is cut off
+    chunk = len(SPECIES) * max(1, 10_000 // size**2)  # whole chunks: the rest is cut off
     total = -(-num_images // chunk) * chunk
     draws = torch.rand(total, 41, 1, 1, generator=torch.Generator().manual_seed(seed)) * 2 - 1
-    labels = draws[:, 0].view(-1, species).argsort(1).flatten()  # every species once, then again
+    labels = draws[:, 0].view(-1, len(SPECIES)).argsort(1).flatten()  # all species, then again
     parts = zip(labels.split(chunk), draws[:, 1:].split(chunk), strict=True)
-    images = torch.cat([_render(*part, size) for part in parts])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the steps are small: a second thread would mostly wait
+    try:
+        images = torch.cat([_render(*part, size) for part in parts])
+    finally:
+        torch.set_num_threads(threads)
     return images[:num_images], labels[:num_images]

@@ -19,6 +19,15 @@ def no_shape_checks():
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Small tensors: threads that wait for each other would only slow a busy machine down."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def tray():
     return draw_butterflies(120, 64, seed=1)
@@ -67,10 +76,15 @@ def test_every_size_shows_the_same_individuals(tray):
     assert (small.float().flatten(1) - shrunk).abs().mean() < 6
 
 
-def test_the_global_random_state_is_left_alone():
-    before = torch.get_rng_state()
-    draw_butterflies(2, 16)
-    assert torch.equal(before, torch.get_rng_state())
+def test_the_global_random_state_and_the_threads_are_left_alone():
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        draw_butterflies(2, 16)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(state, torch.get_rng_state())
 
 
 def draws(turned: float) -> torch.Tensor:

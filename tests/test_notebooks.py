@@ -1,0 +1,319 @@
+"""Notebooks: template and budgets in seconds, then whole runs with papermill and nbval."""
+
+import ast
+import base64
+import builtins
+import importlib.util
+import io
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import distribution
+from pathlib import Path
+from statistics import median
+from types import SimpleNamespace
+
+import nbformat
+import numpy as np
+import papermill
+import pytest
+import torch
+from IPython.core.inputtransformer2 import TransformerManager
+from PIL import Image
+
+import course_utils
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
+SMOKE = {**os.environ, "COURSE_PROFILE": "smoke", "HF_HUB_OFFLINE": "1"}
+each_notebook = pytest.mark.parametrize(
+    "path", NOTEBOOKS, ids=lambda path: path.relative_to(ROOT / "notebooks").as_posix()
+)
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def tagged(notebook, tag):
+    return [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
+
+
+def cell_of(notebook, cell_id):
+    return next(cell for cell in notebook.cells if cell.id == cell_id)
+
+
+def as_python(cell):
+    return TransformerManager().transform_cell(cell.source)
+
+
+def pictures(cell):
+    """All PNGs that a cell shows, as arrays."""
+    return [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(output.data["image/png"]))))
+        for output in cell.outputs
+        if "image/png" in output.get("data", {})
+    ]
+
+
+# --- hygiene
+
+
+def test_both_notebooks_are_there():
+    names = {path.name for path in NOTEBOOKS}
+    assert {"01_introduction_to_diffusers.ipynb", "02_diffusion_models_from_scratch.ipynb"} <= names
+
+
+@each_notebook
+def test_the_file_is_valid_small_and_free_of_chance(path):
+    notebook = read(path)
+    nbformat.validate(notebook)
+    assert path.stat().st_size < 1_000_000
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert set(notebook.metadata) == {"kernelspec", "language_info", "executed"}
+    for cell in notebook.cells:
+        assert set(cell.metadata) <= {"tags"}, f"volatile metadata in {cell.id}"
+        for output in cell.get("outputs", []):
+            assert output.output_type != "error", f"{cell.id} stored an error"
+            assert "application/vnd.jupyter.widget-view+json" not in output.get("data", {})
+
+
+@each_notebook
+def test_cells_have_names_of_their_own(path):
+    ids = [cell.id for cell in read(path).cells]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch(r"[a-z][a-z0-9-]+", cell_id) for cell_id in ids), ids
+    assert not any(re.fullmatch(r"[0-9a-f]{8}", cell_id) for cell_id in ids)
+
+
+@each_notebook
+def test_the_template_is_kept(path):
+    notebook = read(path)
+    first, overview = notebook.cells[0].source, notebook.cells[1].source
+    assert first.startswith("# ")
+    assert "<!-- badges:start -->" in first
+    for promise in ("What you'll do.", "What you'll learn.", "What you need."):
+        assert promise in overview
+    assert re.search(r"CPU.*GPU", overview, re.S), "say how long it takes, and on what"
+    headings = [line for c in notebook.cells for line in c.source.splitlines() if "## " in line]
+    assert any("On your own" in heading for heading in headings)
+    assert any("In practice" in heading for heading in headings)
+    assert "**Next" in notebook.cells[-1].source
+
+
+@each_notebook
+def test_code_keeps_the_budget(path):
+    notebook = read(path)
+    lengths = {cell.id: len(cell.source.splitlines()) for cell in code_cells(notebook)}
+    assert max(lengths.values()) <= 30, lengths
+    assert median(lengths.values()) <= 8, lengths
+    kinds = "".join(cell.cell_type[0] for cell in notebook.cells)
+    assert "ccc" not in kinds, "at most two code cells in a row"
+
+
+@each_notebook
+def test_prose_keeps_the_budget(path):
+    words = {c.id: len(c.source.split()) for c in read(path).cells if c.cell_type == "markdown"}
+    assert median(words.values()) <= 65, words
+    assert max(words.values()) <= 140, words
+
+
+@each_notebook
+def test_a_picture_at_least_every_third_code_cell(path):
+    cells = code_cells(read(path))
+    since = 0
+    for cell in cells[3:]:  # after set-up, parameters and imports
+        shows = pictures(cell) or any("image/gif" in o.get("data", {}) for o in cell.outputs)
+        since = 0 if shows else since + 1
+        assert since < 3, f"no picture for three code cells at {cell.id}"
+
+
+@each_notebook
+def test_parameters_are_plain_literals(path):
+    (cell,) = tagged(read(path), "parameters")
+    values = {
+        node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell.source).body
+    }
+    assert values["profile"] == "auto"
+    assert values["seed"] == 0
+
+
+@each_notebook
+def test_shell_commands_stay_in_the_set_up_cell(path):
+    for cell in code_cells(read(path)):
+        if cell.id != "setup":
+            assert not re.search(r"(?m)^\s*[!%]", cell.source), cell.id
+
+
+@each_notebook
+def test_names_are_known_before_they_are_used(path):
+    known = set(dir(builtins))
+    for cell in code_cells(read(path)):
+        nodes = list(ast.walk(ast.parse(as_python(cell))))
+        names = [node for node in nodes if isinstance(node, ast.Name)]
+        used = {node.id for node in names if isinstance(node.ctx, ast.Load)}
+        bound = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+        bound |= {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+        bound |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+        imports = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+        bound |= {(n.asname or n.name).split(".")[0] for node in imports for n in node.names}
+        assert used - bound - known - {"get_ipython"} == set(), cell.id
+        known |= bound
+
+
+@each_notebook
+def test_outputs_are_stored_and_belong_to_the_source(path):
+    """Each code cell was run, in order, and what it prints word for word stands in its output."""
+    cells = code_cells(read(path))
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    for cell in cells:
+        stored = "".join(o.text for o in cell.outputs if o.get("name") == "stdout")
+        words = re.findall(r'print\(\s*"([^"{}]+)"', cell.source)
+        assert all(word in stored for word in words), cell.id
+        if "plotting.show_" in cell.source or "plotting.plot_" in cell.source:
+            calls = len(re.findall(r"(?m)^plotting\.(?:show|plot|compare)_", cell.source))
+            assert len(pictures(cell)) >= min(calls, 1), f"{cell.id} shows no picture"
+
+
+@each_notebook
+def test_stored_outputs_belong_to_the_stored_source(path):
+    """`python .ci/notebooks.py` signs a notebook with the code that it ran."""
+    spec = importlib.util.spec_from_file_location("run_notebooks", ROOT / ".ci" / "notebooks.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    notebook = read(path)
+    assert notebook.metadata.executed == tool.fingerprint(notebook), "run python .ci/notebooks.py"
+
+
+# --- what notebook 02 builds is what the package holds
+
+
+def lift(cell_id, **names):
+    """The functions and classes that one cell of notebook 02 defines."""
+    notebook = read(ROOT / "notebooks" / "02_diffusion_models_from_scratch.ipynb")
+    tree = ast.parse(cell_of(notebook, cell_id).source)
+    tree.body = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
+    namespace = {"torch": torch, "nn": torch.nn, "F": torch.nn.functional, **names}
+    exec(compile(tree, cell_id, "exec"), namespace)
+    return SimpleNamespace(**namespace)
+
+
+def test_the_notebooks_corrupt_is_the_packages():
+    x, noise = torch.rand(4, 1, 5, 5), torch.rand(4, 1, 5, 5)
+    amount = torch.linspace(0, 1, 4)
+    ours = lift("corrupt").corrupt(x, amount, noise)
+    assert torch.equal(ours, course_utils.corrupt(x, amount, noise))
+
+
+def test_the_notebooks_toy_is_the_packages():
+    torch.manual_seed(0)
+    theirs, ours = course_utils.BasicUNet(), lift("unet").BasicUNet()
+    assert course_utils.count_parameters(ours) == course_utils.count_parameters(theirs)
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.rand(2, 1, 28, 28)
+    assert torch.equal(ours(x), theirs(x))
+
+
+def test_the_notebooks_walk_is_the_packages_sampler():
+    torch.manual_seed(0)
+    network, x = course_utils.BasicUNet(), torch.rand(2, 1, 28, 28)
+    ours, history = lift("walk").walk(network, x, 8)
+    straight = course_utils.NoiseSchedule.straight(1000)
+    options = {"num_steps": 8, "prediction_type": "sample"}
+    steps = list(course_utils.sample(network, straight, x, **options))
+    torch.testing.assert_close(ours, steps[-1].x_t, rtol=1e-4, atol=1e-5)
+    assert len(history) == 8
+
+
+# --- the set-up cell
+
+
+@each_notebook
+def test_the_set_up_cell_leaves_a_machine_with_the_course_alone(path):
+    asked = []
+    shell = SimpleNamespace(run_line_magic=lambda *command: asked.append(command))
+    exec(as_python(cell_of(read(path), "setup")), {"get_ipython": lambda: shell})
+    assert asked == []
+
+
+def run_set_up(path, folder):
+    """The set-up cell where course_utils is not installed; what pip was asked, and sys.path."""
+    code = f"""
+import sys
+sys.meta_path = [f for f in sys.meta_path if "editable" not in str(f).lower()]
+sys.path = [p for p in sys.path if p and {str(ROOT)!r} != p]
+class Shell:
+    def run_line_magic(self, *command): print(*command)
+get_ipython = Shell
+before = list(sys.path)
+{as_python(cell_of(read(path), "setup"))}
+print([p for p in sys.path if p not in before])
+if "constraints" in globals():
+    print(constraints.read_text())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+@each_notebook
+def test_in_a_clone_the_set_up_cell_finds_it_from_below(path):
+    out = run_set_up(path, ROOT / "notebooks")
+    assert "pip" not in out
+    assert str(ROOT) in out
+
+
+@each_notebook
+def test_elsewhere_the_set_up_cell_installs_and_holds_the_hosts_versions(path, tmp_path):
+    out = run_set_up(path, tmp_path)
+    assert re.search(r"pip install -q -c \S+ https://github\.com/\S+\.zip", out)
+    for name in ("torch", "numpy", "pyarrow"):
+        assert f"{name}=={distribution(name).version}" in out
+
+
+# --- whole runs
+
+
+def run_smoke(path, folder):
+    """The notebook as papermill leaves it, run from `folder`."""
+    out = folder / "out.ipynb"
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        papermill.execute_notebook(
+            str(path), str(out), {"profile": "smoke"}, progress_bar=False, kernel_name="python3"
+        )
+    finally:
+        os.chdir(here)
+    return read(out)
+
+
+@pytest.mark.notebook
+@each_notebook
+def test_papermill_runs_it_from_anywhere_and_every_picture_is_there(path, tmp_path):
+    stored, fresh = read(path), run_smoke(path, tmp_path)
+    for cell in code_cells(stored):
+        expected, found = pictures(cell), pictures(cell_of(fresh, cell.id))
+        assert len(found) == len(expected), f"{cell.id} shows {len(found)} pictures"
+        assert all(picture.std() > 5 for picture in found), f"{cell.id} shows an empty picture"
+    printed = "".join(o.get("text", "") for c in fresh.cells for o in c.get("outputs", []))
+    assert "profile 'smoke'" in printed
+    assert "Traceback" not in printed
+    assert "Warning" not in printed
+
+
+@pytest.mark.notebook
+@each_notebook
+def test_nbval_finds_the_checked_outputs_unchanged(path):
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "-q", "-p", "no:cacheprovider"]
+    assert tagged(read(path), "nbval-check-output"), "tag the outputs that never change"
+    done = subprocess.run(
+        [*command, str(path)], env=SMOKE, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
