@@ -5,7 +5,9 @@ changes from run to run is stripped, and the notebook is signed with its code, s
 tell whether the stored outputs belong to the stored source.
 """
 
+import base64
 import hashlib
+import io
 import os
 import sys
 import time
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,7 +27,7 @@ def fingerprint(notebook: nbformat.NotebookNode) -> str:
 
 
 def strip(notebook: nbformat.NotebookNode) -> None:
-    """Drop timing, versions and widget states."""
+    """Drop timing, versions and widget states; make the pictures small."""
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
@@ -32,6 +35,17 @@ def strip(notebook: nbformat.NotebookNode) -> None:
     for cell in notebook.cells:
         tags = cell.metadata.get("tags")
         cell.metadata = {"tags": tags} if tags else {}
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                output.data["image/png"] = shrink(output.data["image/png"])
+
+
+def shrink(png: str) -> str:
+    """A base64 PNG with a palette of 255 colours, about a third of the size."""
+    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    file = io.BytesIO()
+    picture.quantize(255, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def run(path: Path) -> None:

@@ -10,11 +10,12 @@ def new_axes(ax, width, height):
     """ax, or a new one of this many inches: dark on opaque white, whatever style is in force."""
     if ax is not None:
         return ax
-    dark = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-    colours = {"figure.facecolor": "white", "axes.facecolor": "white", "axes.titlecolor": INK}
-    with plt.rc_context(colours | dict.fromkeys(dark, INK)):
-        figure, ax = plt.subplots(figsize=(width, height), layout="constrained")
+    figure, ax = plt.subplots(figsize=(width, height), layout="constrained", facecolor="white")
+    ax.set_facecolor("white")
     ax.tick_params(colors=INK)
+    ax.spines[:].set_color(INK)
+    for text in (ax.title, ax.xaxis.label, ax.yaxis.label):
+        text.set_color(INK)
     # `savefig` may paint a background of its own, as in dark styles; this sheet covers it.
     sheet = Rectangle((-1, -1), 3, 3, transform=figure.transFigure, color="white", zorder=-1)
     figure.add_artist(sheet).set_in_layout(False)

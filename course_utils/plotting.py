@@ -150,7 +150,7 @@ def plot_unet(model: nn.Module, x_t: Tensor, timesteps: Tensor, ax: Ax = None) -
             if bool(re.match("Attn|Mid", name)) is attends
         ]
         ax.bar(*zip(*bars, strict=True), 0.6, color=colour, hatch=hatch, ec="white", label=label)
-    ticks = [f"{name}\n{height}×{height}\n{width} channels" for name, width, height in sizes]
+    ticks = [f"{name}\n{height}×{height}\n{width} ch." for name, width, height in sizes]
     ax.set_xticks(range(len(sizes)), ticks, size=8)
     return _finish(ax, "down on the left, up on the right", "height in pixels", loc="upper center")
 

@@ -55,9 +55,9 @@ def diffusion_loss(
     x0 (B, C, H, W) in [-1, 1]. Timesteps and noise are drawn unless they are given.
     """
     if timesteps is None:
-        timesteps = draw_timesteps(
-            len(x0), len(schedule), timestep_sampling, generator, device=x0.device
-        )
+        T = len(schedule)
+        timesteps = draw_timesteps(len(x0), T, timestep_sampling, generator, device=x0.device)
+    timesteps = timesteps.to(x0.device)
     if noise is None:
         at = generator.device if generator else x0.device
         noise = torch.randn(x0.shape, generator=generator, device=at, dtype=x0.dtype).to(x0.device)

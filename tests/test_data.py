@@ -463,6 +463,9 @@ def test_a_hub_that_tries_our_patience(hub, mnist, tmp_path, capfd, monkeypatch)
     rng = np.random.default_rng(0)
     noisy = [Image.fromarray(rng.integers(256, size=(28, 28), dtype=np.uint8)) for _ in range(1500)]
     big = {"train.parquet": parquet([encode(n) for n in noisy], [i % 10 for i in range(1500)])}
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import datasets"])
+    limit = 6 + 4 * (time.perf_counter() - start)  # 10 s where that import takes its usual second
     hub()
     place, run = threading.local(), subprocess.run
     monkeypatch.setattr(
@@ -487,7 +490,7 @@ def test_a_hub_that_tries_our_patience(hub, mnist, tmp_path, capfd, monkeypatch)
     for behaviour, (source, seconds) in answers.items():
         slow = PATIENCE[behaviour] is None
         assert source == ("hub" if slow else "offline"), behaviour
-        assert seconds > SILENCE + 1 if slow else seconds < 10, (behaviour, seconds)
+        assert seconds > SILENCE + 1 if slow else seconds < limit, (behaviour, seconds, limit)
 
 
 def test_importing_data_imports_nothing_heavy():

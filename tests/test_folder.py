@@ -10,7 +10,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from course_utils import folder as module
 from course_utils.data import load_image_folder
@@ -179,11 +179,27 @@ def test_exif_orientation(tmp_path, orientation, name):
     assert (found - wanted).abs().max() < 25
 
 
+def orientation_beside(tag):
+    """An EXIF block in which orientation 6 stands beside a tag that PIL cannot write back."""
+    upright = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)
+    directory = struct.pack(">H", 2) + struct.pack(">HHII", tag, 5, 1, 38) + upright + bytes(4)
+    return b"Exif\0\0MM\0\x2a" + struct.pack(">I", 8) + directory + struct.pack(">II", 3, 2)
+
+
 @pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x09\x01", b""])
 def test_broken_exif_does_not_spoil_the_picture(tmp_path, exif, capfd):
     Image.new("RGB", (9, 9), "white").save(tmp_path / "a.jpg", exif=exif)
-    assert colour(tmp_path) == (255, 255, 255)
+    with warnings.catch_warnings(record=True) as noise:
+        warnings.simplefilter("always")
+        assert colour(tmp_path) == (255, 255, 255)
+    assert noise == []
     assert capfd.readouterr() == ("", "")
+
+
+def test_orientation_counts_though_another_tag_is_broken(tmp_path):
+    stored = quarters().transpose(UNDO[6])
+    stored.save(tmp_path / "a.jpg", exif=orientation_beside(0x010A))
+    assert pixels(tmp_path, 16)[4, 4].tolist() == pytest.approx([255, 0, 0], abs=25)
 
 
 @pytest.mark.parametrize("shape", [(90, 30), (30, 90), (91, 30), (3000, 31), (31, 3000)])
@@ -291,6 +307,15 @@ def test_broken_files_are_skipped_with_one_line(tmp_path, name, capfd):
     out, err = capfd.readouterr()
     assert out == f"Skipped 1 of 2 files, not usable pictures: {name}\n"
     assert err == ""
+
+
+def test_postscript_is_not_run(tmp_path, monkeypatch):
+    """PIL would hand it to Ghostscript, where that is installed."""
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: Image.new("RGB", (9, 9)).im)
+    (tmp_path / "drawing.eps").write_bytes(BROKEN["drawing.eps"])
+    assert Image.open(tmp_path / "drawing.eps").convert("RGB").size == (9, 9)
+    with pytest.raises(ValueError, match=r"only 1 files \(1 .eps\)"):
+        load_image_folder(tmp_path, 8)
 
 
 def test_the_line_names_a_few_and_counts_the_rest(tmp_path, capfd):

@@ -4,7 +4,14 @@ import pytest
 import torch
 from PIL import Image
 
-from course_utils.images import make_grid, to_display_range, to_model_range, to_pil, to_uint8
+from course_utils.images import (
+    from_pil,
+    make_grid,
+    to_display_range,
+    to_model_range,
+    to_pil,
+    to_uint8,
+)
 
 
 def test_bytes_and_fractions_reach_the_same_range():
@@ -82,3 +89,11 @@ def test_to_pil_keeps_pixels_and_enlarges_them_whole(channels, mode):
     first = picture.getpixel((2, 2))
     assert first == picture.getpixel((0, 0))
     assert (first if channels == 1 else first[0]) == 0
+
+
+def test_from_pil_gives_back_the_pixels():
+    x = torch.randint(0, 256, (3, 3, 4, 5), dtype=torch.uint8)
+    assert torch.equal(from_pil([to_pil(picture) for picture in x]), x)
+    grey = from_pil([Image.new("L", (2, 2), 7)])
+    assert grey.shape == (1, 3, 2, 2)
+    assert (grey == 7).all()

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from diffusers import UNet2DModel
 from matplotlib.colors import same_color, to_rgb
 from PIL import Image
 
@@ -603,3 +604,23 @@ def test_mistakes_are_explained(error, message, call):
     with pytest.raises(error, match=message):
         call()
     assert plt.get_fignums() == []
+
+
+def test_plot_unet_shows_each_blocks_size_and_channels():
+    model = UNet2DModel(
+        sample_size=16,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        norm_num_groups=4,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+    )
+    ax = plotting.plot_unet(model, torch.zeros(1, 3, 16, 16), torch.tensor([0]))
+    labels = [text.get_text() for text in ax.get_xticklabels()]
+    assert labels[0] == "Conv2d\n16×16\n8 ch."
+    assert labels[2] == "AttnDown\n8×8\n16 ch."
+    heights = {round(bar.get_x() + 0.3): bar.get_height() for bar in ax.patches}
+    assert [heights[i] for i in range(6)] == [16, 8, 8, 8, 16, 16]
+    legend = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert legend == ["convolutions", "with attention"]
+    assert not model.conv_in._forward_hooks
