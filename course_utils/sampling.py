@@ -68,13 +68,12 @@ def sample(
     return _walk(model, schedule, x_T, timesteps, prediction_type, eta, order, clip, generator)
 
 
-@torch.no_grad()
 def _walk(model, schedule, x_t, timesteps, prediction_type, eta, order, clip, generator):
-    previous = None
+    x_t, previous = x_t.detach(), None
     for t, t_next in zip(timesteps, [*timesteps[1:], None], strict=True):
         batch = torch.full(x_t.shape[:1], t, device=x_t.device)
         # 1. Ask the network, and read its answer as a clean image and as noise.
-        with evaluation_mode(model):
+        with torch.no_grad(), evaluation_mode(model):
             model_output = call_model(model, x_t, batch)
         x0_pred = schedule.predict_x0(model_output, x_t, batch, prediction_type)
         noise_pred = schedule.predict_noise(model_output, x_t, batch, prediction_type)

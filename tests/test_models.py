@@ -3,8 +3,15 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from course_utils.models import BasicUNet, UNet, count_parameters, timestep_embedding
+from course_utils.models import (
+    BasicUNet,
+    ResBlock,
+    UNet,
+    count_parameters,
+    timestep_embedding,
+)
 
 
 def test_the_toy_has_about_309k_parameters():
@@ -29,28 +36,44 @@ def test_the_toys_head_is_linear():
         torch.testing.assert_close(model(x) - bias_only, 2 * first)
 
 
-def test_the_toy_ignores_time_and_joins_its_ends():
+def test_the_toy_ignores_time():
     model, x = BasicUNet(), torch.rand(2, 1, 8, 8)
     assert torch.equal(model(x), model(x, torch.tensor([3, 9])))
-    jumps = []
-    model.up[2].register_forward_hook(lambda m, args, out: jumps.append(args[0]))
-    model(x)
-    with torch.no_grad():
-        for layer in (model.down[1], model.up[1]):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
-    model(x)
-    assert jumps[1].abs().sum() > 0  # what is left came over the first skip connection
+
+
+def test_the_toys_skip_connections_hand_over_what_the_way_down_knew():
+    """Where nothing comes from below, a layer sees what its counterpart on the way down said."""
+    model, x = BasicUNet(), torch.rand(2, 1, 8, 8)
+    first = F.silu(model.down[0](x))
+    second = F.silu(model.down[1](F.max_pool2d(first, 2)))
+    for below, above, expected in ((0, 1, second), (1, 2, first)):
+        seen = []
+        nn.init.zeros_(model.up[below].weight)
+        nn.init.zeros_(model.up[below].bias)
+        model.up[above].register_forward_hook(lambda m, args, out, seen=seen: seen.append(args[0]))
+        model(x)
+        assert torch.equal(seen[0], expected)
+
+
+def test_a_residual_block_is_its_formula():
+    torch.manual_seed(0)
+    block = ResBlock(8, 16, time_width=4)
+    nn.init.normal_(block.conv2.weight)
+    x, time = torch.randn(2, 8, 4, 4), torch.randn(2, 4)
+    scale, shift = block.time(time)[:, :16], block.time(time)[:, 16:]
+    h = block.conv1(F.silu(F.group_norm(x, 8)))
+    h = F.group_norm(h, 8) * (1 + scale)[:, :, None, None] + shift[:, :, None, None]
+    torch.testing.assert_close(block(x, time), block.shortcut(x) + block.conv2(F.silu(h)))
 
 
 @pytest.mark.parametrize(
-    "model", [UNet(), UNet(3, channels=(16, 32, 48), num_blocks=2), UNet(1, 2)]
+    ("c_in", "c_out", "options"),
+    [(1, 1, {}), (3, 3, {"channels": (16, 32, 48), "num_blocks": 2}), (1, 2, {"patch_size": 1})],
 )
-def test_unet_answers_for_every_pixel(model):
-    channels = model.enter[1].in_channels // 4
-    x = torch.rand(2, channels, 32, 24)
-    out = model(x, torch.tensor([0, 999]))
-    assert out.shape == (2, model.leave[2].out_channels // 4, 32, 24)
+def test_unet_answers_for_every_pixel(c_in, c_out, options):
+    model = UNet(c_in, c_out, **options)
+    out = model(torch.rand(2, c_in, 32, 24), torch.tensor([0, 999]))
+    assert out.shape == (2, c_out, 32, 24)
 
 
 def test_unet_starts_silent_and_learns_to_tell_the_times_apart():

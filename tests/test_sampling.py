@@ -302,6 +302,12 @@ def test_the_network_sees_each_timestep_once_as_a_batch_of_integers():
     assert not seen[0].is_floating_point()
 
 
+def test_no_graph_is_built_through_the_networks_weights():
+    weight = torch.ones((), requires_grad=True)
+    steps = list(sample(lambda x, t: x * weight, NoiseSchedule.linear(10), start(), num_steps=3))
+    assert not any(step.x_t.requires_grad or step.x0_pred.requires_grad for step in steps)
+
+
 def test_x_T_stays_and_the_caller_keeps_gradients_and_mode():
     model = nn.Sequential(nn.Dropout(0.9))
     model.forward = lambda x, t: x if not model.training else x * float("nan")
