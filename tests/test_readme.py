@@ -31,7 +31,8 @@ def links(page):
 
 
 def table_rows(page):
-    return [re.findall(r"\d[\d.,]*", line) for line in page.splitlines() if line.startswith("|")]
+    rows = [line for line in page.splitlines() if line.startswith("|")]
+    return [sorted(re.findall(r"\d[\d.,]*", row)) for row in rows]
 
 
 def test_both_pages_have_the_same_sections():
