@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from course_utils.noise import PREDICTION_TYPES, NoiseSchedule
+from course_utils.checks import PREDICTION_TYPES
+from course_utils.noise import NoiseSchedule
 from course_utils.training import (
     EMA,
     diffusion_loss,
