@@ -2,12 +2,14 @@
 
 import os
 
-os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import jaxtyping
+import matplotlib
 import pytest
 import torch
+
+matplotlib.use("Agg")  # here, not in the environment: the notebooks' kernels draw inline
 
 
 @pytest.fixture
