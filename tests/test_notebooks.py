@@ -53,12 +53,11 @@ def as_python(cell):
 
 
 def pictures(cell):
-    """All PNGs that a cell shows, as arrays."""
-    return [
-        np.asarray(Image.open(io.BytesIO(base64.b64decode(output.data["image/png"]))))
-        for output in cell.outputs
-        if "image/png" in output.get("data", {})
-    ]
+    """All PNGs that a cell shows, as arrays of RGB."""
+    outputs = [output.get("data", {}) for output in cell.outputs]
+    found = [data["image/png"] for data in outputs if "image/png" in data]
+    opened = [Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB") for png in found]
+    return [np.asarray(picture, dtype=float) for picture in opened]
 
 
 # --- hygiene
@@ -308,6 +307,21 @@ def test_papermill_runs_it_from_anywhere_and_every_picture_is_there(path, tmp_pa
     assert "Traceback" not in printed
     assert ": False" not in printed  # "the same pictures: True" and its like
     assert "Warning" not in printed
+
+
+@pytest.mark.notebook
+def test_the_same_seed_draws_the_same_pictures_again(tmp_path, monkeypatch):
+    """The finished butterflies do not depend on the profile, so the stored ones must come back."""
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+    path = ROOT / "notebooks" / "01_introduction_to_diffusers.ipynb"
+    notebook = read(path)
+    end = next(i for i, cell in enumerate(notebook.cells) if cell.id == "finished")
+    notebook.cells = notebook.cells[: end + 1]
+    nbformat.write(notebook, tmp_path / "start.ipynb")
+    fresh = run_smoke(tmp_path / "start.ipynb", tmp_path)
+    (again,), (stored,) = (pictures(cell_of(nb, "finished")) for nb in (fresh, read(path)))
+    assert again.shape == stored.shape
+    assert abs(again - stored).mean() < 4  # the stored picture has a palette of 255 colours
 
 
 @pytest.mark.notebook
