@@ -12,6 +12,7 @@ from diffusers import UNet2DModel
 from matplotlib.colors import same_color, to_rgb
 from PIL import Image
 
+import course_utils
 from course_utils import plotting
 from course_utils.noise import NoiseSchedule
 from course_utils.plotting import (
@@ -624,3 +625,8 @@ def test_plot_unet_shows_each_blocks_size_and_channels():
     legend = [text.get_text() for text in ax.get_legend().get_texts()]
     assert legend == ["convolutions", "with attention"]
     assert not model.conv_in._forward_hooks
+
+
+def test_the_package_offers_every_plot():
+    assert set(course_utils._PLOTS) == set(plotting.__all__)
+    assert all(getattr(course_utils, name) is getattr(plotting, name) for name in plotting.__all__)
