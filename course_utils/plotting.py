@@ -10,11 +10,19 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator
 from torch import Tensor, nn
 
 from course_utils.animation import animate_sampling
-from course_utils.figure import FRAME, add_note, new_axes
+from course_utils.curves import compare_curves, plot_choices
+from course_utils.figure import (
+    COLOURS,
+    MARKERS,
+    add_note,
+    finish,
+    line_style,
+    new_axes,
+    plain_numbers,
+)
 from course_utils.noise import NoiseSchedule
 from course_utils.pictures import (
     Ax,
@@ -27,7 +35,9 @@ from course_utils.pictures import (
 
 __all__ = [
     "animate_sampling",
+    "compare_curves",
     "compare_schedules",
+    "plot_choices",
     "plot_loss",
     "plot_schedule",
     "plot_unet",
@@ -36,9 +46,6 @@ __all__ = [
     "show_images",
     "show_rows",
 ]
-# Okabe & Ito's colours can be told apart by nearly everyone; line style and marker say it again.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-DASHES, MARKERS = ("-", "--", "-.", ":"), "osD^vPX"
 SNR_LIMITS = (1e-6, 1e6)
 TIMESTEP, SIGNAL, NOISE = "timestep $t$", r"signal $\alpha_t$", r"noise $\sigma_t$"
 VIEWS = {
@@ -56,8 +63,8 @@ def plot_schedule(
     ax = new_axes(ax, 7, 3.5)
     for values, name in ((schedule.alphas, SIGNAL), (schedule.sigmas, NOISE)):
         name = f"{label}: {name}" if label else name
-        ax.plot(range(len(values)), values.tolist(), label=name, **_style(len(ax.lines)))
-    return _finish(ax, TIMESTEP, "share in the mix", title)
+        ax.plot(range(len(values)), values.tolist(), label=name, **line_style(len(ax.lines)))
+    return finish(ax, TIMESTEP, "share in the mix", title)
 
 
 def compare_schedules(
@@ -78,7 +85,7 @@ def compare_schedules(
         y = schedule.sigmas if what == "plane" else getattr(schedule, what)
         y = y.clamp(*SNR_LIMITS) if what == "snr" else y
         ax.plot(x, y.tolist(), label=name, **_dotted(i, len(schedule)))
-    _finish(ax, *VIEWS[what])
+    finish(ax, *VIEWS[what])
     if what == "snr":
         ax.set_yscale("log")
         if any((s.snr != s.snr.clamp(*SNR_LIMITS)).any() for s in schedules.values()):
@@ -109,12 +116,17 @@ def plot_loss(
     if not 0 <= smoothing < 1:
         raise ValueError(f"smoothing must lie in [0, 1), got {smoothing}: 0 is none, try 0.95")
     ax = new_axes(ax, 7, 3.5)
-    x, y, style = np.arange(1, len(losses) + 1)[finite], losses[finite], _style(len(ax.lines) // 2)
+    x, y, style = (
+        np.arange(1, len(losses) + 1)[finite],
+        losses[finite],
+        line_style(len(ax.lines) // 2),
+    )
     ax.plot(x, y, color=style["color"], alpha=0.3, lw=0.8, label=None if label else "each step")
     ax.plot(x, _smooth(y, smoothing), label=label or "running average", **style)
     if log and y.min() > 0:
-        _log_scale(ax)
-    _finish(ax, "training step", "loss", loc="upper right")
+        ax.set_yscale("log")
+        plain_numbers(ax.yaxis)
+    finish(ax, "training step", "loss", loc="upper right")
     if not finite.all():
         add_note(
             ax, f"{label or 'loss'}: {(~finite).sum():,} of {len(losses):,} not finite, left out"
@@ -152,37 +164,14 @@ def plot_unet(model: nn.Module, x_t: Tensor, timesteps: Tensor, ax: Ax = None) -
         ax.bar(*zip(*bars, strict=True), 0.6, color=colour, hatch=hatch, ec="white", label=label)
     ticks = [f"{name}\n{height}×{height}\n{width} ch." for name, width, height in sizes]
     ax.set_xticks(range(len(sizes)), ticks, size=8)
-    return _finish(ax, "down on the left, up on the right", "height in pixels", loc="upper center")
-
-
-def _style(index):
-    return {"color": COLOURS[index % len(COLOURS)], "ls": DASHES[index % len(DASHES)], "lw": 2}
+    return finish(ax, "down on the left, up on the right", "height in pixels", loc="upper center")
 
 
 def _dotted(index, T):
     """Ten dots on the way; later lines are thinner, so that two on one path are both seen."""
     dots = {"marker": MARKERS[index % len(MARKERS)], "markevery": max(1, T // 10), "mec": "white"}
     sizes = {"lw": max(1.2, 3.6 - 1.1 * index), "ms": max(5, 9.5 - 1.75 * index), "mew": 0.8}
-    return _style(index) | dots | sizes
-
-
-def _log_scale(ax):
-    """A log axis with plain numbers at 1, 2, 5, 10, 20, …"""
-    ax.set_yscale("log")
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_formatter("")
-
-
-def _finish(ax, xlabel, ylabel, title=None, loc="best"):
-    """Axis labels where there are none, a legend and quiet lines."""
-    ax.set(xlabel=ax.get_xlabel() or xlabel, ylabel=ax.get_ylabel() or ylabel)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(color=FRAME, alpha=0.4, lw=0.6)
-    ax.legend(frameon=False, loc=loc, labelcolor=ax.title.get_color(), handlelength=3)
-    if title:
-        ax.set_title(title, size=11)
-    return ax
+    return line_style(index) | dots | sizes
 
 
 def _smooth(values, weight):

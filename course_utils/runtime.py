@@ -22,6 +22,22 @@ def pick_device() -> torch.device:
     return torch.device("cpu")
 
 
+def fast_arithmetic(device: torch.device | str) -> torch.autocast:
+    """`with fast_arithmetic(device):` multiplies in bfloat16 where the hardware is made for it.
+
+    That is on GPUs since NVIDIA's Ampere and on CPUs with AVX-512 BF16 or AMX; elsewhere, and
+    outside of convolutions and matrix products, numbers stay float32. A whole training loop may
+    stand inside the block: weights are rounded anew at each use, never remembered.
+    """
+    kind = torch.device(device).type
+    if kind == "cuda":
+        able = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        list_all = getattr(torch.cpu, "get_capabilities", dict)  # since torch 2.11 or so
+        able = kind == "cpu" and any(list_all().get(k) for k in ("avx512_bf16", "amx_bf16"))
+    return torch.autocast(kind, torch.bfloat16, enabled=able, cache_enabled=False)
+
+
 def seed_everything(seed: int) -> torch.Generator:
     """Seed python, numpy and torch; return a CPU generator with the same seed.
 

@@ -1,69 +1,16 @@
-"""Training: the loss, the average of the weights, and `train`, one generator."""
+"""Training: the average of the weights, the learning rate, and `train`, one generator."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from course_utils.noise import Images, NoiseSchedule, Timesteps, call_model
-
-TIMESTEP_SAMPLINGS = ("uniform", "logit_normal")
-
-
-def draw_timesteps(
-    num_images: int,
-    T: int,
-    timestep_sampling: str = "uniform",
-    generator: torch.Generator | None = None,
-    device: torch.device | str = "cpu",
-) -> Timesteps:
-    """One random timestep in [0, T) for each image.
-
-    `"uniform"`: all alike (Ho et al. 2020, alg. 1); `"logit_normal"`: the sigmoid of a normal
-    number, so that middle levels come more often (Esser et al. 2024, eq. 19).
-    Raises ValueError for another name.
-    """
-    at = generator.device if generator else device
-    if timestep_sampling == "uniform":
-        timesteps = torch.randint(T, (num_images,), generator=generator, device=at)
-    elif timestep_sampling == "logit_normal":
-        where = torch.randn(num_images, generator=generator, device=at).sigmoid()
-        timesteps = (where * T).long().clamp(max=T - 1)
-    else:
-        names = ", ".join(TIMESTEP_SAMPLINGS)
-        raise ValueError(f"timestep_sampling must be one of {names}; got {timestep_sampling!r}")
-    return timesteps.to(device)
-
-
-def diffusion_loss(
-    model: Callable,
-    schedule: NoiseSchedule,
-    x0: Images,
-    *,
-    prediction_type: str = "epsilon",
-    timestep_sampling: str = "uniform",
-    timesteps: Timesteps | None = None,
-    noise: Images | None = None,
-    generator: torch.Generator | None = None,
-) -> Float[Tensor, ""]:
-    """Mean squared error of the network's answer on noisy images (Ho et al. 2020, eq. 14).
-
-    x0 (B, C, H, W) in [-1, 1]. Timesteps and noise are drawn unless they are given.
-    """
-    if timesteps is None:
-        T = len(schedule)
-        timesteps = draw_timesteps(len(x0), T, timestep_sampling, generator, device=x0.device)
-    timesteps = timesteps.to(x0.device)
-    if noise is None:
-        at = generator.device if generator else x0.device
-        noise = torch.randn(x0.shape, generator=generator, device=at, dtype=x0.dtype).to(x0.device)
-    target = schedule.target(x0, noise, timesteps, prediction_type)
-    model_output = call_model(model, schedule.add_noise(x0, noise, timesteps), timesteps)
-    return nn.functional.mse_loss(model_output, target)
+from course_utils.loss import TimestepSampling, diffusion_loss
+from course_utils.noise import Images, NoiseSchedule
+from course_utils.optimizers import make_optimizer
 
 
 class EMA:
@@ -136,54 +83,73 @@ def learning_rate(step: int, num_steps: int, peak: float, warmup: float = 0.05) 
 
 def train(
     model: nn.Module,
-    loader: Iterable[Images],
+    loader: Iterable[Tensor],
     schedule: NoiseSchedule,
     *,
     num_steps: int,
     lr: float,
     prediction_type: str = "epsilon",
-    timestep_sampling: str = "uniform",
+    timestep_sampling: TimestepSampling = "uniform",
+    weighting: str = "none",
+    optimizer: str = "adamw",
     ema: EMA | None = None,
     max_grad_norm: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> Iterator[TrainStep]:
-    """Train `model` in place with AdamW, round and round the loader; yields after each update.
+    """Train `model` in place, round and round the loader; yields after each update.
 
     The rate follows `learning_rate` up to `lr` and down to 0, gradients are clipped to a norm of
     `max_grad_norm`, and `ema` follows the weights. Raises ValueError for settings out of range or
-    an empty loader, FloatingPointError at a loss that is not finite, before it reaches the weights.
+    an empty loader; FloatingPointError at the first loss or gradient that is not finite, before it
+    reaches the weights, with where to look.
     """
     if num_steps < 1:
         raise ValueError(f"num_steps must be at least 1, got {num_steps}")
     if not lr > 0:
         raise ValueError(f"lr must be above 0, got {lr}: 1e-3 is a good start")
-    options = {"prediction_type": prediction_type, "timestep_sampling": timestep_sampling}
-    return _updates(model, loader, schedule, num_steps, lr, options, ema, max_grad_norm, generator)
+    options = {
+        "prediction_type": prediction_type,
+        "timestep_sampling": timestep_sampling,
+        "weighting": weighting,
+        "generator": generator,
+    }
+    stepper = make_optimizer(model, lr, optimizer)
+    rates = [learning_rate(step, num_steps, lr) for step in range(num_steps)]
+    return _updates(model, loader, schedule, stepper, rates, options, ema, max_grad_norm)
 
 
-def _updates(model, loader, schedule, num_steps, peak, options, ema, max_grad_norm, generator):
-    optimizer = torch.optim.AdamW(model.parameters(), lr=peak)
-    for step, x0 in zip(range(num_steps), cycle(loader)):  # noqa: B905
-        rate = learning_rate(step, num_steps, peak)
+def _updates(model, loader, schedule, optimizer, rates, options, ema, max_grad_norm):
+    for (step, rate), x0 in zip(enumerate(rates), cycle(loader)):  # noqa: B905
         for group in optimizer.param_groups:
             group["lr"] = rate
         model.train()
-        loss = diffusion_loss(model, schedule, x0, generator=generator, **options)
-        if not loss.isfinite():
-            raise FloatingPointError(
-                f"the loss is {loss.item()} at step {step + 1}: try a lower lr, and look for "
-                "pixels outside [-1, 1] in the data"
-            )
+        loss = diffusion_loss(model, schedule, x0, **options)
+        _stop_unless_finite("loss", loss, step, model, x0)
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
+        norm = nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
+        _stop_unless_finite("gradient's norm", norm, step, model, x0)
         optimizer.step()
         if ema is not None:
             ema.update(model)
         yield TrainStep(step + 1, loss.item(), rate)
 
 
-def cycle(loader: Iterable[Images]) -> Iterator[Images]:
+def _stop_unless_finite(name: str, value: Tensor, step: int, model: nn.Module, x0: Images) -> None:
+    if value.isfinite():
+        return
+    lowest, highest = x0.min().item(), x0.max().item()
+    broken = [name for name, weights in model.named_parameters() if not weights.isfinite().all()]
+    if not -1.01 <= lowest <= highest <= 1.01:  # false for NaN, too
+        advice = f"its batch has pixels from {lowest:.3g} to {highest:.3g}, not in [-1, 1]"
+    elif broken:
+        advice = f"the weights {broken[0]} are not finite: start from sound ones, with a lower lr"
+    else:
+        advice = "batch and weights are sound: try a lower lr, or float32 in place of bfloat16"
+    raise FloatingPointError(f"the {name} is {value.item()} at step {step + 1}; {advice}")
+
+
+def cycle(loader: Iterable[Tensor]) -> Iterator[Tensor]:
     """The loader's batches, round and round. Raises ValueError where it gives none."""
     while True:
         x0 = None

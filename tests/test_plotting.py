@@ -6,6 +6,7 @@ from collections import namedtuple
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from diffusers import UNet2DModel
@@ -17,7 +18,9 @@ from course_utils import plotting
 from course_utils.noise import NoiseSchedule
 from course_utils.plotting import (
     animate_sampling,
+    compare_curves,
     compare_schedules,
+    plot_choices,
     plot_loss,
     plot_schedule,
     show_corruption,
@@ -52,6 +55,10 @@ def make_steps(n=20, b=8, c=3, size=32):
     return list(walk)
 
 
+SUMMARY = pd.DataFrame(
+    [("target", "noise", 9.0, 5.0), ("target", "velocity", 6.0, 3.0), ("EMA", "yes", 7.0, 3.0)],
+    columns=["factor", "choice", "median", "best"],
+)
 STEPS = make_steps(n=5, b=2, size=8)
 PLOTS = {
     "show_images": lambda ax=None: show_images(images(), ax, captions="abc", title="words"),
@@ -62,6 +69,10 @@ PLOTS = {
     "compare_schedules": lambda ax=None: compare_schedules(SCHEDULES, ax),
     "plane": lambda ax=None: compare_schedules(SCHEDULES, ax, what="plane"),
     "plot_loss": lambda ax=None: plot_loss([3, 2, float("nan"), 1], ax),
+    "compare_curves": lambda ax=None: compare_curves(
+        {"a": ([1, 10], [2, 3]), "b": ([1, 10], [4, 1])}, ax, xlabel="calls", ylabel="distance"
+    ),
+    "plot_choices": lambda ax=None: plot_choices(SUMMARY, ax, floor=2.0),
 }
 PICTURES = [name for name in PLOTS if name.startswith("show")]
 CURVES = [name for name in PLOTS if not name.startswith("show")]
@@ -630,3 +641,43 @@ def test_plot_unet_shows_each_blocks_size_and_channels():
 def test_the_package_offers_every_plot():
     assert set(course_utils._PLOTS) == set(plotting.__all__)
     assert all(getattr(course_utils, name) is getattr(plotting, name) for name in plotting.__all__)
+
+
+# --- curves that compare -----------------------------------------------------------------------
+
+
+def test_curves_go_through_their_points():
+    curves = {"a": ([1, 10, 100], [2.0, 3.0, 1.0]), "b": (range(2), iter([4, 1]))}
+    ax = compare_curves(curves, xlabel="calls", ylabel="distance", title="words")
+    assert [line.get_xydata().tolist() for line in ax.lines] == [
+        [[1, 2], [10, 3], [100, 1]],
+        [[0, 4], [1, 1]],
+    ]
+    assert legend(ax) == ["a", "b"]
+    assert len({(line.get_marker(), line.get_linestyle()) for line in ax.lines}) == 2
+    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_title()) == ("calls", "distance", "words")
+
+
+def test_log_axes_have_plain_numbers_where_the_points_are():
+    ax = compare_curves({"a": ([4, 20, 1000], [5, 50, 9])}, xlabel="x", ylabel="y", log="xy")
+    ax.figure.canvas.draw()
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["4", "20", "1,000"]
+    assert {"5", "10", "20", "50"} <= {label.get_text() for label in ax.get_yticklabels()}
+
+
+def test_curves_that_cannot_be_drawn_are_named():
+    with pytest.raises(ValueError, match=r"got 0 curves, log=''"):
+        compare_curves({}, xlabel="x", ylabel="y")
+    with pytest.raises(ValueError, match=r"got 1 curves, log='z'"):
+        compare_curves({"a": ([1], [1])}, xlabel="x", ylabel="y", log="z")
+
+
+def test_choices_show_best_and_median_beside_the_floor():
+    ax = plot_choices(SUMMARY, floor=2.0)
+    best, median = (points.get_offsets()[:, 0].tolist() for points in ax.collections[1:3])
+    assert (best, median) == ([5, 3, 3], [9, 6, 7])
+    assert row_labels(ax) == ["target: noise", "target: velocity", "EMA: yes"]
+    assert ax.lines[0].get_xdata() == [2.0, 2.0]
+    assert legend(ax) == ["best network", "median network", "real digits"]
+    assert len(plot_choices(SUMMARY).lines) == 0

@@ -47,20 +47,27 @@ MAY_IMPORT = {
     "digits": {"images", "runtime"},
     "fetch": {"images", "runtime"},
     "folder": {"images", "runtime"},
-    "data": {"butterflies", "digits", "fetch", "folder", "images", "runtime"},
-    "training": {"noise"},
+    "data": {"butterflies", "checks", "digits", "fetch", "folder", "images", "runtime"},
+    "loss": {"checks", "noise"},
+    "optimizers": {"checks"},
+    "training": {"loss", "noise", "optimizers"},
     "sampling": {"checks", "noise"},
-    "metrics": {"data", "images", "runtime"},
+    "features": {"checks", "images", "runtime"},
+    "metrics": {"features"},
+    "memorisation": {"features", "images"},
+    "laws": {"butterflies", "features", "images"},
     "figure": set(),
+    "curves": {"figure"},
     "pictures": {"checks", "figure", "images", "noise"},
     "animation": {"checks", "images", "noise", "pictures"},
-    "plotting": {"animation", "checks", "figure", "images", "noise", "pictures"},
+    "plotting": {"animation", "checks", "curves", "figure", "images", "noise", "pictures"},
+    "measured": set(),
     "widgets": {"plotting", "runtime"},
     "exercises": {"images", "models", "noise", "runtime", "sampling", "training"},
 }
 for last in ("recipes", "hub", "cli", "__init__"):
     MAY_IMPORT[last] = set(MAY_IMPORT)
-LIGHT = ("runtime", "images", "noise", "models", "training", "sampling")
+LIGHT = ("runtime", "images", "noise", "models", "loss", "optimizers", "training", "sampling")
 HEAVY = {"matplotlib", "ipywidgets", "datasets", "diffusers", "accelerate", "pandas", "sklearn"}
 
 MODULES = sorted((ROOT / "course_utils").rglob("*.py"))

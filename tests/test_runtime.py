@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from course_utils import runtime
+from course_utils import NoiseSchedule, UNet, diffusion_loss, runtime, sample
+from course_utils.runtime import fast_arithmetic
 
 
 def test_the_device_is_the_fastest_there(monkeypatch):
@@ -99,3 +100,41 @@ def test_output_dir_leaves_a_read_only_folder(tmp_path, monkeypatch):
     tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
     assert runtime.output_dir("mine").is_absolute()
     tmp_path.chmod(stat.S_IRWXU)
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_bfloat16_is_used_where_the_processor_is_made_for_it(able, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": able})
+    a = torch.eye(4)
+    with fast_arithmetic("cpu"):
+        assert (a @ a).dtype is (torch.bfloat16 if able else torch.float32)
+    assert (a @ a).dtype is torch.float32
+
+
+def test_fast_arithmetic_sees_the_weights_change(monkeypatch):
+    """torch.autocast remembers rounded weights until its block ends, unless told otherwise."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    layer, x = torch.nn.Linear(4, 4), torch.ones(1, 4)
+    with fast_arithmetic("cpu"):
+        before = layer(x)
+        with torch.no_grad():
+            layer.weight += 1
+        assert (layer(x) - before).mean().item() == pytest.approx(4, abs=0.1)
+
+
+def test_an_older_torch_that_cannot_tell_stays_with_float32(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    with fast_arithmetic(torch.device("cpu")):
+        assert (torch.eye(2) @ torch.eye(2)).dtype is torch.float32
+
+
+def test_pictures_and_losses_are_float32_in_fast_arithmetic(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    model, schedule = UNet(channels=(8,)), NoiseSchedule.straight(10)
+    x_T = torch.randn(2, 1, 8, 8)
+    for prediction_type in ("sample", "v_prediction"):
+        options = {"prediction_type": prediction_type}
+        with fast_arithmetic("cpu"):
+            (*_, last) = sample(model, schedule, x_T, num_steps=3, **options)
+            loss = diffusion_loss(model, schedule, x_T, **options)
+        assert last.x_t.dtype is last.x0_pred.dtype is loss.dtype is torch.float32

@@ -10,15 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from course_utils.checks import PREDICTION_TYPES
 from course_utils.noise import NoiseSchedule
-from course_utils.training import (
-    EMA,
-    diffusion_loss,
-    draw_timesteps,
-    learning_rate,
-    train,
-)
+from course_utils.training import EMA, learning_rate, train
 
 
 class TinyModel(nn.Module):
@@ -39,86 +32,6 @@ def tiny(seed=0):
 
 def images(b=8, seed=0):
     return torch.rand(b, 1, 4, 4, generator=torch.Generator().manual_seed(seed)) * 2 - 1
-
-
-# --- the loss
-
-
-@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
-def test_the_loss_is_the_mean_squared_error_against_the_target(prediction_type):
-    model, schedule, x0 = tiny(), NoiseSchedule.cosine(50), images()
-    noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(1))
-    timesteps = torch.arange(8) * 6
-    target = {
-        "epsilon": noise,
-        "sample": x0,
-        "v_prediction": schedule.velocity(x0, noise, timesteps),
-    }[prediction_type]
-    x_t = schedule.add_noise(x0, noise, timesteps)
-    expected = ((model(x_t, timesteps) - target) ** 2).mean()
-    loss = diffusion_loss(
-        model, schedule, x0, prediction_type=prediction_type, timesteps=timesteps, noise=noise
-    )
-    torch.testing.assert_close(loss, expected)
-    assert loss.requires_grad
-
-
-def test_the_loss_draws_normal_noise_and_every_timestep():
-    """A model that answers 0 has, for epsilon, the noise's variance as its loss."""
-    seen = []
-
-    def silent(x_t, timesteps):
-        seen.append(timesteps)
-        return torch.zeros_like(x_t)
-
-    x0 = torch.zeros(20_000, 1, 2, 2)
-    loss = diffusion_loss(silent, NoiseSchedule.linear(10), x0)
-    assert loss.item() == pytest.approx(1, abs=0.03)
-    assert torch.bincount(seen[0], minlength=10).float().div(2000).sub(1).abs().max() < 0.15
-
-
-def test_noise_is_drawn_anew_for_every_image_and_pixel():
-    inputs = []
-    diffusion_loss(
-        lambda x, t: inputs.append(x) or x,
-        NoiseSchedule.linear(10),
-        torch.zeros(64, 1, 8, 8),
-        timesteps=torch.full((64,), 9),
-    )
-    assert len(inputs[0].unique()) > 4000
-
-
-def test_the_same_generator_gives_the_same_loss():
-    model, schedule, x0 = tiny(), NoiseSchedule.linear(100), images()
-    losses = [
-        diffusion_loss(model, schedule, x0, generator=torch.Generator().manual_seed(seed)).item()
-        for seed in (3, 3, 4)
-    ]
-    assert losses[0] == losses[1] != losses[2]
-
-
-def test_an_answer_of_another_shape_is_an_error_not_a_broadcast(no_shape_checks):
-    with pytest.raises(ValueError, match="the model's output must have the shape of its input"):
-        diffusion_loss(lambda x, t: x[:, :, :1], NoiseSchedule.linear(10), images())
-
-
-def test_logit_normal_timesteps_crowd_the_middle(generator):
-    timesteps = draw_timesteps(20_000, 1000, "logit_normal", generator)
-    where = (timesteps + 0.5) / 1000
-    normal = torch.log(where / (1 - where))
-    assert normal.mean() == pytest.approx(0, abs=0.03)
-    assert normal.std() == pytest.approx(1, abs=0.03)
-    assert timesteps.min() >= 0
-    assert timesteps.max() < 1000
-
-
-def test_uniform_timesteps_reach_both_ends(generator):
-    assert set(draw_timesteps(2000, 7, "uniform", generator).tolist()) == set(range(7))
-
-
-def test_an_unknown_timestep_sampling_is_named():
-    with pytest.raises(ValueError, match="one of uniform, logit_normal; got 'normal'"):
-        draw_timesteps(4, 10, "normal")
 
 
 # --- EMA
@@ -293,9 +206,29 @@ def test_a_loss_that_is_not_finite_stops_before_it_reaches_the_weights():
     before = model.conv.weight.detach().clone()
     x0 = images()
     x0[0, 0, 0, 0] = float("nan")
-    with pytest.raises(FloatingPointError, match=r"the loss is nan at step 1: try a lower lr"):
+    with pytest.raises(FloatingPointError, match=r"loss is nan at step 1; its batch has pixels"):
         list(train(model, [x0], NoiseSchedule.linear(10), num_steps=3, lr=0.1))
     assert torch.equal(model.conv.weight, before)
+
+
+def test_a_gradient_that_is_not_finite_stops_before_it_reaches_the_weights():
+    class Cliff(TinyModel):
+        def forward(self, x_t, timesteps):
+            return super().forward(x_t, timesteps) + 0 * self.conv.bias.abs().sqrt()
+
+    model = Cliff()
+    nn.init.zeros_(model.conv.bias)
+    before = model.conv.weight.detach().clone()
+    with pytest.raises(FloatingPointError, match=r"gradient's norm is nan at step 1; batch and"):
+        list(train(model, [images()], NoiseSchedule.linear(10), num_steps=3, lr=0.1))
+    assert torch.equal(model.conv.weight, before)
+
+
+def test_weights_that_are_not_finite_are_named():
+    model = tiny()
+    nn.init.constant_(model.conv.weight, float("inf"))
+    with pytest.raises(FloatingPointError, match=r"the weights conv\.weight are not finite"):
+        list(train(model, [images()], NoiseSchedule.linear(10), num_steps=3, lr=0.1))
 
 
 @pytest.mark.parametrize(

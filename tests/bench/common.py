@@ -1,0 +1,117 @@
+"""What the benchmarks share: the course's recipes, training for some time, the machine's name."""
+
+import platform
+import time
+from functools import partial
+from pathlib import Path
+
+import torch
+from diffusers import UNet2DModel
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from course_utils import EMA, NoiseSchedule, UNet, make_loader, sample, seed_everything, train
+from course_utils.loss import logit_normal
+from course_utils.runtime import fast_arithmetic, pick_device
+
+DEVICE = pick_device()
+
+
+def machine() -> str:
+    """Processor, threads and torch: what every figure stands beside."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(": ")[1] for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor() or platform.machine()
+    if torch.cuda.is_available():
+        name = torch.cuda.get_device_name()
+    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def digit_recipe(images: Tensor, seed: int = 0) -> dict:
+    """What `train` needs for the course's digits, but for the number of steps."""
+    generator = seed_everything(seed)
+    return {
+        "model": UNet(channels=(32, 64)).to(DEVICE),
+        "loader": make_loader(images, 64, generator=generator, device=DEVICE),
+        "schedule": NoiseSchedule.straight(1000),
+        "prediction_type": "v_prediction",
+        "timestep_sampling": partial(logit_normal, mean=0.4, std=0.8),
+        "optimizer": "muon",
+        "lr": 6e-3,
+        "generator": generator,
+    }
+
+
+def butterfly_unet() -> UNet2DModel:
+    """The network that notebook 01 trains."""
+    return UNet2DModel(
+        sample_size=32,
+        layers_per_block=1,
+        block_out_channels=(16, 32, 64, 128),
+        down_block_types=("DownBlock2D", "DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D", "UpBlock2D"),
+        norm_num_groups=8,
+    )
+
+
+def butterfly_recipe(images: Tensor, seed: int = 0) -> dict:
+    """What `train` needs for the course's butterflies, but for the number of steps."""
+    generator = seed_everything(seed)
+    return {
+        "model": butterfly_unet().to(DEVICE),
+        "loader": make_loader(images, 16, flip=True, generator=generator, device=DEVICE),
+        "schedule": NoiseSchedule.cosine(1000),
+        "prediction_type": "v_prediction",
+        "timestep_sampling": "logit_normal",
+        "optimizer": "muon",
+        "lr": 6e-3,
+        "generator": generator,
+    }
+
+
+def arithmetic(recipe: dict) -> torch.autocast:
+    """bfloat16 for the digits; for the butterflies, whose layers are narrow, only on a GPU."""
+    narrow = isinstance(recipe["model"], UNet2DModel) and DEVICE.type == "cpu"
+    return torch.autocast("cpu", enabled=False) if narrow else fast_arithmetic(DEVICE)
+
+
+def step_seconds(recipe: dict, num_steps: int = 40) -> float:
+    """How long a training step takes; the recipe's network is used up."""
+    steps = train(**recipe, num_steps=num_steps)
+    with arithmetic(recipe):
+        for _ in range(num_steps // 4):
+            next(steps)
+        started = time.perf_counter()
+        done = sum(1 for _ in steps)
+    return (time.perf_counter() - started) / done
+
+
+def train_for(seconds: float, recipe: dict, seconds_per_step: float) -> nn.Module:
+    """The averaged model after about so many seconds, its learning rate run down to 0."""
+    num_steps = max(1, round(seconds / seconds_per_step))
+    ema = EMA(recipe["model"], decay=max(0.0, min(0.998, 1 - 4 / num_steps)))
+    steps = train(**recipe, num_steps=num_steps, ema=ema)
+    with arithmetic(recipe):
+        for _ in tqdm(steps, total=num_steps, disable=None):
+            pass
+    ema.copy_to(recipe["model"])
+    return recipe["model"]
+
+
+def draw(model: nn.Module, recipe: dict, num_images: int, num_steps: int, **options) -> Tensor:
+    """The last x_t of `sample`, in batches, from the same noise each time, on the CPU."""
+    shape = next(iter(recipe["loader"])).shape[1:]
+    noise = torch.randn(num_images, *shape, generator=torch.Generator().manual_seed(1))
+    fresh = torch.Generator().manual_seed(2)
+    options = {
+        "num_steps": num_steps,
+        "prediction_type": recipe["prediction_type"],
+        "generator": fresh,
+    } | options
+    with arithmetic(recipe):
+        drawn = [
+            list(sample(model, recipe["schedule"], x_T.to(DEVICE), **options))[-1].x_t.cpu()
+            for x_T in noise.split(250)
+        ]
+    return torch.cat(drawn)

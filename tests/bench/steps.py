@@ -1,0 +1,152 @@
+"""Where a training step's time goes, and how far the limit is: `python tests/bench/steps.py`.
+
+For the networks of both notebooks: steps and pictures per second, the share of loader, forward,
+backward, optimizer and EMA, and the arithmetic rate beside that of one large matrix product on the
+same machine, each in float32, with bfloat16, and with channels last; on a GPU also compiled. Then
+the peak memory of each profile's batch size, each in a process of its own.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+
+import pandas
+import torch
+from common import DEVICE, butterfly_recipe, digit_recipe, machine
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from course_utils import EMA, cycle, diffusion_loss, draw_butterflies, load_digits, make_optimizer
+
+RECIPES = {
+    "digits": (digit_recipe, lambda: load_digits("train", "offline").images),
+    "butterflies": (butterfly_recipe, lambda: draw_butterflies(1000, 32)[0]),
+}
+BATCHES = {"smoke": 4, "cpu": 16, "gpu": 128}  # notebook 01's
+PARTS = ("loader", "forward", "backward", "optimizer", "EMA")
+
+
+def gflops(action: Callable[[], object]) -> float:
+    """Its multiplications and additions, in billions."""
+    with FlopCounterMode(display=False) as counter:
+        action()
+    return counter.get_total_flops() / 1e9
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype, size: int = 2048) -> float:
+    """GFLOP/s of a square matrix product."""
+    a, b = torch.randn(2, size, size, device=device).to(dtype)
+    clock = Clock(device)
+    for _ in range(3):
+        a @ b
+    clock.lap()
+    for _ in range(10):
+        a @ b
+    return 10 * 2 * size**3 / clock.lap() / 1e9
+
+
+class Clock:
+    """Seconds since the last lap, once the device has caught up."""
+
+    def __init__(self, device: torch.device):
+        self.device, self.then = device, time.perf_counter()
+
+    def lap(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        now = time.perf_counter()
+        passed, self.then = now - self.then, now
+        return passed
+
+
+def step_parts(recipe: dict, device: torch.device, variant: str, num_steps: int) -> dict:
+    """The mean seconds of each part of a step, after a warm-up of a quarter of the steps."""
+    model = recipe["model"].to(device)
+    if "channels last" in variant:
+        model = model.to(memory_format=torch.channels_last)
+    network = torch.compile(model) if "compiled" in variant else model
+    half = "bfloat16" in variant
+    arithmetic = torch.autocast(device.type, torch.bfloat16) if half else nullcontext()
+    optimizer, ema = make_optimizer(model, recipe["lr"], recipe["optimizer"]), EMA(model)
+    keys = ("prediction_type", "timestep_sampling")
+    options = {key: recipe[key] for key in keys if key in recipe}
+    batches, clock, sums = cycle(recipe["loader"]), Clock(device), dict.fromkeys(PARTS, 0.0)
+    for step in range(-(num_steps // 4), num_steps):
+        if step == 0:
+            sums = dict.fromkeys(PARTS, 0.0)
+        clock.lap()
+        x0 = next(batches).to(device)
+        sums["loader"] += clock.lap()
+        with arithmetic:
+            loss = diffusion_loss(network, recipe["schedule"], x0, **options)
+        sums["forward"] += clock.lap()
+        loss.backward()
+        sums["backward"] += clock.lap()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        sums["optimizer"] += clock.lap()
+        ema.update(model)
+        sums["EMA"] += clock.lap()
+    return {part: seconds / num_steps for part, seconds in sums.items()}
+
+
+def row(name: str, variant: str, num_steps: int) -> dict:
+    make, pictures = RECIPES[name]
+    images = pictures()
+    recipe = make(images)
+    x0 = next(iter(recipe["loader"]))
+    work = gflops(lambda: diffusion_loss(recipe["model"], recipe["schedule"], x0).backward())
+    parts = step_parts(make(images), DEVICE, variant, num_steps)
+    seconds = sum(parts.values())
+    shares = {part: f"{took / seconds:.1%}" for part, took in parts.items()}
+    rate = matrix_rate(DEVICE, torch.bfloat16 if "bfloat16" in variant else torch.float32)
+    return {
+        "network": name,
+        "arithmetic": variant,
+        "steps/s": round(1 / seconds, 1),
+        "images/s": round(len(x0) / seconds),
+        **shares,
+        "GFLOP/s": round(work / seconds),
+        "matrix product": round(rate),
+    }
+
+
+def peak_memory(batch_size: int) -> None:
+    """Print the MB that this process held at most while it trained notebook 01's network."""
+    recipe = butterfly_recipe(draw_butterflies(1000, 32)[0])
+    recipe["loader"] = replace(recipe["loader"], batch_size=batch_size)
+    step_parts(recipe, DEVICE, "float32", 4)
+    if DEVICE.type == "cuda":
+        print(round(torch.cuda.max_memory_allocated() / 1e6))
+    else:
+        print(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3))
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--steps", type=int, default=60)
+    options.add_argument("--peak-memory", type=int, metavar="BATCH_SIZE", help=argparse.SUPPRESS)
+    args = options.parse_args()
+    if args.peak_memory:
+        return peak_memory(args.peak_memory)
+    variants = ["float32", "bfloat16", "channels last", "bfloat16, channels last"]
+    if DEVICE.type == "cuda":
+        variants += ["compiled", "bfloat16, channels last, compiled"]
+    print(machine())
+    rows = [row(name, variant, args.steps) for name in RECIPES for variant in variants]
+    print(pandas.DataFrame(rows).to_string(index=False))
+    for profile, batch_size in BATCHES.items():
+        command = [sys.executable, __file__, "--peak-memory", str(batch_size)]
+        peak = subprocess.check_output(command, text=True).strip()
+        print(f"peak memory, profile {profile}, batch of {batch_size}: {peak} MB")
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""The benchmarks still run, at tiny sizes; what they measure is for their own runs to say."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parent / "bench"
+TINY = {
+    "basics": [],
+    "digits": ["--seconds", "1", "--samples", "8", "--calls", "2", "--output-dir", "OUT"],
+    "butterflies": [
+        *("--seconds", "1", "--samples", "4", "--more-samples", "4", "--ddpm-calls", "2"),
+    ],
+    "design_choices": ["--seconds", "0.1", "--samples", "4", "--only", "1", "--output", "OUT.json"],
+    "samplers": ["--samples", "4", "--only", "1", "--output", "OUT.json"],
+    "steps": ["--steps", "2"],
+}
+PRINTS = {
+    "basics": "1,000 butterflies at 64 px",
+    "digits": "in the same time as the toy: ",
+    "butterflies": "kernel distance at equal time: ",
+    "design_choices": "sampler, 20 calls",
+    "samplers": "4 samples, floor ",
+    "steps": "peak memory, profile gpu, batch of 128: ",
+}
+
+
+def run(name, *options):
+    command = [sys.executable, str(BENCH / f"{name}.py"), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_it_runs_and_prints_its_table(name, tmp_path):
+    options = [option.replace("OUT", str(tmp_path / "out")) for option in TINY[name]]
+    done = run(name, *options)
+    assert done.returncode == 0, done.stderr
+    assert PRINTS[name] in done.stdout
+    if "OUT.json" in TINY[name]:
+        result = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+        assert result["rows"]
+        assert result["machine"] in done.stdout
+    if "OUT" in TINY[name]:
+        assert len(list((tmp_path / "out").glob("*.npz"))) == 3
+
+
+def test_every_benchmark_is_run_here():
+    training = {"train_features", "train_pretrained"}  # what they make is tested instead
+    helpers = {"common", "predecessor"}
+    assert {path.stem for path in BENCH.glob("*.py")} == {*TINY, *training, *helpers}
+
+
+def test_the_benchmarks_that_the_page_names_are_there():
+    page = (BENCH.parents[1] / "README.md").read_text(encoding="utf-8")
+    named = re.findall(r"python tests/bench/(\w+)\.py", page)
+    assert {"digits", "butterflies", "design_choices", "samplers", "steps"} <= set(named)
+    assert set(named) <= set(TINY)
