@@ -32,11 +32,11 @@ OURS = {
 }
 
 
-def by_diffusers(pipeline: DDPMPipeline, name: str, x_T: torch.Tensor, num_calls: int):
+def by_diffusers(pipeline: DDPMPipeline, name: str, x_T: torch.Tensor, num_calls: int, fresh):
     """The pipeline's loop, from given noise."""
     scheduler = THEIRS[name].from_config(pipeline.scheduler.config, clip_sample=False)
     scheduler.set_timesteps(num_calls)
-    fresh, x_t = torch.Generator().manual_seed(2), x_T
+    x_t = x_T
     options = {} if name == "DPM-Solver++" else {"generator": fresh}
     for t in scheduler.timesteps:
         with torch.no_grad():
@@ -45,11 +45,10 @@ def by_diffusers(pipeline: DDPMPipeline, name: str, x_T: torch.Tensor, num_calls
     return x_t
 
 
-def by_the_course(pipeline: DDPMPipeline, name: str, x_T: torch.Tensor, num_calls: int):
+def by_the_course(pipeline: DDPMPipeline, name: str, x_T: torch.Tensor, num_calls: int, fresh):
     """The last step of `sample`."""
     schedule = NoiseSchedule(pipeline.scheduler.alphas_cumprod)
     settings = {"num_steps": num_calls, "prediction_type": "v_prediction", **OURS[name]}
-    fresh = torch.Generator().manual_seed(2)
     return list(sample(pipeline.unet, schedule, x_T, generator=fresh, **settings))[-1].x_t
 
 
@@ -69,7 +68,9 @@ def main() -> None:
     for name, calls in tqdm(walks[: args.only], disable=None):
         walk = by_diffusers if name in THEIRS else by_the_course
         started = time.perf_counter()
-        x = torch.cat([walk(pipeline, name, part, calls) for part in x_T.split(60)]).clamp(-1, 1)
+        fresh = torch.Generator().manual_seed(2)  # one for all parts: no two get the same noise
+        parts = [walk(pipeline, name, part, calls, fresh) for part in x_T.split(60)]
+        x = torch.cat(parts).clamp(-1, 1)
         rows.append(
             {
                 "sampler": name,
