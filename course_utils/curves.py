@@ -57,7 +57,8 @@ def plot_choices(summary, ax: Axes | None = None, *, floor: float | None = None)
     real pictures, is drawn as a line.
     """
     ax = new_axes(ax, 7.5, 0.26 * len(summary) + 1.4)
-    names = [f"{factor}: {choice}" for factor, choice in zip(summary.factor, summary.choice)]  # noqa: B905
+    pairs = zip(summary.factor, summary.choice, strict=True)
+    names = [f"{factor}: {choice}" for factor, choice in pairs]
     factors = list(dict.fromkeys(summary.factor))
     colours = [COLOURS[factors.index(factor) % len(COLOURS)] for factor in summary.factor]
     rows = range(len(summary))

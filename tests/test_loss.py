@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from torch import nn
+from tiny import images, tiny
 
 from course_utils.checks import PREDICTION_TYPES
 from course_utils.loss import (
@@ -22,26 +22,6 @@ SCHEDULES = {
     "straight": NoiseSchedule.straight(40),
 }
 each_schedule = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
-
-
-class TinyModel(nn.Module):
-    """One convolution, and a shift by time."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(1, 1, 3, padding=1)
-
-    def forward(self, x_t, timesteps):
-        return self.conv(x_t) + timesteps[:, None, None, None] / 1000
-
-
-def tiny(seed=0):
-    torch.manual_seed(seed)
-    return TinyModel()
-
-
-def images(b=8, seed=0):
-    return torch.rand(b, 1, 4, 4, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
 # --- the loss

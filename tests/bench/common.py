@@ -43,12 +43,12 @@ def digit_recipe(images: Tensor, seed: int = 0) -> dict:
     }
 
 
-def butterfly_unet() -> UNet2DModel:
+def butterfly_unet(channels: tuple[int, ...] = (16, 32, 64, 128)) -> UNet2DModel:
     """The network that notebook 01 trains."""
     return UNet2DModel(
         sample_size=32,
         layers_per_block=1,
-        block_out_channels=(16, 32, 64, 128),
+        block_out_channels=channels,
         down_block_types=("DownBlock2D", "DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
         up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D", "UpBlock2D"),
         norm_num_groups=8,

@@ -7,7 +7,6 @@ the peak memory of each profile's batch size, each in a process of its own.
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 import time
@@ -118,14 +117,19 @@ def row(name: str, variant: str, num_steps: int) -> dict:
 
 
 def peak_memory(batch_size: int) -> None:
-    """Print the MB that this process held at most while it trained notebook 01's network."""
+    """Print how much memory this process held at most while it trained notebook 01's network."""
     recipe = butterfly_recipe(draw_butterflies(1000, 32)[0])
     recipe["loader"] = replace(recipe["loader"], batch_size=batch_size)
     step_parts(recipe, DEVICE, "float32", 4)
     if DEVICE.type == "cuda":
-        print(round(torch.cuda.max_memory_allocated() / 1e6))
+        print(round(torch.cuda.max_memory_allocated() / 1e6), "MB")
+    elif sys.platform == "win32":
+        print("not measured on Windows")
     else:
-        print(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3))
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print(round(peak / (1e6 if sys.platform == "darwin" else 1e3)), "MB")
 
 
 def main() -> None:
@@ -144,7 +148,7 @@ def main() -> None:
     for profile, batch_size in BATCHES.items():
         command = [sys.executable, __file__, "--peak-memory", str(batch_size)]
         peak = subprocess.check_output(command, text=True).strip()
-        print(f"peak memory, profile {profile}, batch of {batch_size}: {peak} MB")
+        print(f"peak memory, profile {profile}, batch of {batch_size}: {peak}")
     return None
 
 

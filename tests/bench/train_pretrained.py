@@ -8,6 +8,7 @@ import sys
 import time
 
 import torch
+from common import butterfly_unet
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from tqdm import tqdm
 
@@ -32,16 +33,7 @@ def main(num_steps: int = 8_000, batch_size: int = 32) -> None:
         prediction_type="v_prediction",
         timestep_spacing="trailing",
     )
-    model = UNet2DModel(
-        sample_size=32,
-        in_channels=3,
-        out_channels=3,
-        layers_per_block=1,
-        block_out_channels=(16, 32, 64, 112),
-        down_block_types=("DownBlock2D", "DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
-        up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D", "UpBlock2D"),
-        norm_num_groups=8,
-    ).to(device)
+    model = butterfly_unet((16, 32, 64, 112)).to(device)
     ema = EMA(model, decay=0.999)
     schedule = NoiseSchedule(scheduler.alphas_cumprod)
     started = time.perf_counter()
