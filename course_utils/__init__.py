@@ -1,6 +1,7 @@
 """Helpers of the diffusion course: three nouns, data, model, schedule; two verbs, train, sample."""
 
 from course_utils.butterflies import SPECIES, draw_butterflies
+from course_utils.card import write_model_card
 from course_utils.data import (
     ImageData,
     load_butterflies,
@@ -8,7 +9,7 @@ from course_utils.data import (
     load_image_folder,
     make_loader,
 )
-from course_utils.hub import share, write_model_card
+from course_utils.hub import share
 from course_utils.images import (
     from_pil,
     make_grid,

@@ -20,67 +20,68 @@ def make_optimizer(model: nn.Module, lr: float, optimizer: str = "adamw") -> tor
     return torch.optim.AdamW(model.parameters(), lr)
 
 
-class Muon(torch.optim.Optimizer):
-    """torch's Muon for the convolutions between the first and the last, AdamW for the rest.
+def orthogonalise(matrices: Float[Tensor, "k m n"]) -> Float[Tensor, "k m n"]:
+    """Nearly U Vᵀ of each U S Vᵀ: singular values come to lie between about 0.7 and 1.2.
 
-    A convolution is read as the matrix (out, in * k * k), and all directions of its update are
-    made equally long (Jordan 2024); scaled so that one lr suits both (Liu et al. 2025, eq. 4).
-    Raises RuntimeError before torch 2.9, ValueError for a model without such convolutions.
+    Five steps of a polynomial (Jordan 2024), here of the small product X Xᵀ, in float32.
+    """
+    if matrices.shape[-2] > matrices.shape[-1]:
+        return orthogonalise(matrices.mT).mT
+    x = matrices / (matrices.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    product, polynomial = x @ x.mT, torch.eye(x.shape[-2], device=x.device)
+    for _ in range(5):
+        step = 2.0315 * product @ product - 4.775 * product
+        step.diagonal(dim1=-2, dim2=-1).add_(3.4445)
+        polynomial, product = step @ polynomial, step @ product @ step
+    return polynomial @ x
+
+
+class Muon(torch.optim.AdamW):
+    """Muon for the convolutions between the first and the last, AdamW for the rest.
+
+    A convolution is read as the matrix (out, in * k * k); its gradients are averaged over time and
+    all directions of the average made about equally long (Jordan 2024), scaled so that one lr
+    suits both parts (Liu et al. 2025, eq. 4). Raises ValueError for a model without such
+    convolutions.
     """
 
+    momentum = 0.95
+    weight_decay = 0.01
+
     def __init__(self, model: nn.Module, lr: float):
-        if not hasattr(torch.optim, "Muon"):
-            raise RuntimeError(
-                f"optimizer='muon' needs torch 2.9 or newer, this is {torch.__version__}: "
-                "use optimizer='adamw'"
-            )
         trained = [weights for weights in model.parameters() if weights.requires_grad]
-        self.convolutions = [weights for weights in trained if weights.ndim == 4][1:-1]
-        if not self.convolutions:
+        inner = [weights for weights in trained if weights.ndim == 4][1:-1]
+        if not inner:
             raise ValueError(
                 "optimizer='muon' needs a model of 3 convolutions or more: use 'adamw'"
             )
-        inner = {id(weights) for weights in self.convolutions}
-        rest = [weights for weights in trained if id(weights) not in inner]
-        # Parameters of two dimensions that share their numbers with the convolutions.
-        self.matrices = [nn.Parameter(_matrix(w, w)) for w in self.convolutions]
-        options = {"weight_decay": 0.01, "adjust_lr_fn": "match_rms_adamw"}
-        self.parts = (
-            torch.optim.Muon(self.matrices, lr, **options),
-            torch.optim.AdamW(rest, lr),
-        )
-        super().__init__(trained, {"lr": lr})
-        self.param_groups = [group for part in self.parts for group in part.param_groups]
+        chosen = {id(weights) for weights in inner}
+        rest = [weights for weights in trained if id(weights) not in chosen]
+        super().__init__([{"params": rest}, {"params": inner}], lr)
 
     @torch.no_grad()
     def step(self, closure=None) -> None:
         """One step of both. Raises ValueError for a closure."""
         if closure is not None:
             raise ValueError("Muon takes no closure: call loss.backward() before step()")
-        for matrix, weights in zip(self.matrices, self.convolutions, strict=True):
-            matrix.grad = None if weights.grad is None else _matrix(weights.grad, weights)
-        for part in self.parts:
-            part.step()
+        alike: dict[torch.Size, list[nn.Parameter]] = {}
+        for weights in self.param_groups[1]["params"]:
+            if weights.grad is not None:
+                alike.setdefault(weights.flatten(1).shape, []).append(weights)
+        for shape, members in alike.items():
+            averages = torch.stack([self._average(weights) for weights in members])
+            length = 0.2 * max(shape) ** 0.5 * self.param_groups[1]["lr"]
+            for weights, update in zip(members, orthogonalise(averages), strict=True):
+                weights.mul_(1 - self.param_groups[1]["lr"] * self.weight_decay)
+                weights.sub_(length * update.reshape(weights.shape))
+                weights.grad = None  # so that AdamW passes it by
+        super().step()
 
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients of all weights."""
-        for weights in self.convolutions:
-            weights.grad = None
-        self.parts[1].zero_grad(set_to_none)
-
-    def state_dict(self) -> dict:
-        """What both have to remember, to go on later."""
-        return {"parts": [part.state_dict() for part in self.parts]}
-
-    def load_state_dict(self, state_dict: dict) -> None:
-        """Go on from what `state_dict` gave."""
-        for part, state in zip(self.parts, state_dict["parts"], strict=True):
-            part.load_state_dict(state)
-        self.param_groups = [group for part in self.parts for group in part.param_groups]
-
-
-def _matrix(tensor: Tensor, weights: Tensor) -> Float[Tensor, "out rest"]:
-    """The tensor as a matrix, its columns in the order in which the weights lie in memory."""
-    if not weights.is_contiguous():  # channels last
-        tensor = tensor.permute(0, 2, 3, 1)
-    return tensor.detach().flatten(1)
+    def _average(self, weights: nn.Parameter) -> Float[Tensor, "m n"]:
+        """The gradients' running average, looking one step ahead (Nesterov's)."""
+        gradient, state = weights.grad.float(), self.state[weights]
+        if not state:
+            state["step"] = torch.zeros(())  # AdamW expects one of each weight
+            state["average"] = torch.zeros_like(gradient)
+        state["average"].lerp_(gradient, 1 - self.momentum)
+        return gradient.lerp(state["average"], self.momentum).flatten(1)

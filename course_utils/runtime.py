@@ -1,6 +1,7 @@
 """Where and how the course runs: device, seeds, profile, headless or not, where files go."""
 
 import os
+import platform
 import random
 import sys
 import tempfile
@@ -22,20 +23,24 @@ def pick_device() -> torch.device:
     return torch.device("cpu")
 
 
+def has_bfloat16(device: torch.device | str) -> bool:
+    """Whether the hardware is made for bfloat16: NVIDIA's GPUs since Ampere, CPUs with AVX-512 BF16
+    or AMX."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    list_all = getattr(torch.cpu, "get_capabilities", dict)  # since torch 2.11 or so
+    return kind == "cpu" and any(list_all().get(k) for k in ("avx512_bf16", "amx_bf16"))
+
+
 def fast_arithmetic(device: torch.device | str) -> torch.autocast:
     """`with fast_arithmetic(device):` multiplies in bfloat16 where the hardware is made for it.
 
-    That is on GPUs since NVIDIA's Ampere and on CPUs with AVX-512 BF16 or AMX; elsewhere, and
-    outside of convolutions and matrix products, numbers stay float32. A whole training loop may
-    stand inside the block: weights are rounded anew at each use, never remembered.
+    Elsewhere, and outside of convolutions and matrix products, numbers stay float32. A
+    whole training loop may stand inside the block: weights are rounded anew at each use.
     """
     kind = torch.device(device).type
-    if kind == "cuda":
-        able = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        list_all = getattr(torch.cpu, "get_capabilities", dict)  # since torch 2.11 or so
-        able = kind == "cpu" and any(list_all().get(k) for k in ("avx512_bf16", "amx_bf16"))
-    return torch.autocast(kind, torch.bfloat16, enabled=able, cache_enabled=False)
+    return torch.autocast(kind, torch.bfloat16, enabled=has_bfloat16(device), cache_enabled=False)
 
 
 def seed_everything(seed: int) -> torch.Generator:
@@ -94,3 +99,14 @@ def output_dir(name: str) -> Path:
         except OSError:
             continue
     raise OSError(f"no writable folder for {name!r}: start the notebook where you may write")
+
+
+def hardware() -> str:
+    """The GPU, or the processor and the number of threads; and torch's version."""
+    if torch.cuda.is_available():
+        return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(": ")[1] for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor() or platform.machine()
+    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"

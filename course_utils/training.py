@@ -124,21 +124,27 @@ def _updates(model, loader, schedule, optimizer, rates, options, ema, max_grad_n
             group["lr"] = rate
         model.train()
         loss = diffusion_loss(model, schedule, x0, **options)
-        _stop_unless_finite("loss", loss, step, model, x0)
+        check_finite("loss", loss, step, model, x0)
         optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
-        _stop_unless_finite("gradient's norm", norm, step, model, x0)
+        check_finite("gradient's norm", norm, step, model, x0)
         optimizer.step()
         if ema is not None:
             ema.update(model)
         yield TrainStep(step + 1, loss.item(), rate)
 
 
-def _stop_unless_finite(name: str, value: Tensor, step: int, model: nn.Module, x0: Images) -> None:
+def check_finite(
+    name: str, value: Tensor, step: int, model: nn.Module, x0: Images | None = None
+) -> None:
+    """Raises FloatingPointError, which says where to look, for a value that is not finite.
+
+    `step` counts from 0, `x0` is the batch.
+    """
     if value.isfinite():
         return
-    lowest, highest = x0.min().item(), x0.max().item()
+    lowest, highest = (0.0, 0.0) if x0 is None else (x0.min().item(), x0.max().item())
     broken = [name for name, weights in model.named_parameters() if not weights.isfinite().all()]
     if not -1.01 <= lowest <= highest <= 1.01:  # false for NaN, too
         advice = f"its batch has pixels from {lowest:.3g} to {highest:.3g}, not in [-1, 1]"

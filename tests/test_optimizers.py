@@ -7,9 +7,7 @@ import torch
 from torch import nn
 
 from course_utils import NoiseSchedule, UNet, train
-from course_utils.optimizers import Muon, make_optimizer
-
-needs_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch before 2.9")
+from course_utils.optimizers import Muon, make_optimizer, orthogonalise
 
 
 def three_convolutions():
@@ -23,11 +21,12 @@ def set_gradients(model, seed=0):
         weights.grad = torch.randn(weights.shape)
 
 
-@needs_muon
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch before 2.9")
 def test_a_convolution_moves_as_its_matrix_does_and_the_rest_by_adamw():
     model = three_convolutions()
     matrix = nn.Parameter(model[1].weight.detach().reshape(8, 27).clone())
     others = copy.deepcopy(nn.ModuleList([model[0], model[2]]))
+    start = matrix.detach().clone()
     muon = torch.optim.Muon([matrix], 0.1, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
     adamw = torch.optim.AdamW(others.parameters(), 0.1)
     ours = Muon(model, 0.1)
@@ -40,12 +39,13 @@ def test_a_convolution_moves_as_its_matrix_does_and_the_rest_by_adamw():
             same.grad = weights.grad.clone()
         for optimizer in (ours, muon, adamw):
             optimizer.step()
-    assert torch.equal(model[1].weight.detach().reshape(8, 27), matrix.detach())
+    moved = (matrix.detach() - start).abs().max()
+    difference = (model[1].weight.detach().reshape(8, 27) - matrix.detach()).abs().max()
+    assert difference < 0.02 * moved  # torch's rounds to bfloat16
     assert torch.equal(model[0].weight, others[0].weight)
     assert torch.equal(model[2].bias, others[1].bias)
 
 
-@needs_muon
 @pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
 def test_every_weight_of_a_unet_moves_and_no_gradient_stays(memory):
     model = UNet(channels=(8, 16)).to(memory_format=memory)
@@ -59,16 +59,14 @@ def test_every_weight_of_a_unet_moves_and_no_gradient_stays(memory):
     assert all(weights.grad is None for weights in model.parameters())
 
 
-@needs_muon
 def test_weights_in_another_order_in_memory_move_alike():
     first, second = three_convolutions(), three_convolutions().to(memory_format=torch.channels_last)
     for model in (first, second):
         set_gradients(model)
         Muon(model, 0.1).step()
-    torch.testing.assert_close(first[1].weight, second[1].weight, rtol=0, atol=0.01)
+    torch.testing.assert_close(first[1].weight, second[1].weight, rtol=0, atol=1e-6)
 
 
-@needs_muon
 def test_a_rate_set_from_outside_counts_for_both():
     model = UNet(channels=(8,))
     before = copy.deepcopy(model)
@@ -81,7 +79,6 @@ def test_a_rate_set_from_outside_counts_for_both():
         assert torch.equal(old, new)
 
 
-@needs_muon
 def test_it_goes_on_from_its_state():
     first, second = three_convolutions(), three_convolutions()
     optimizer = Muon(first, 0.1)
@@ -97,7 +94,6 @@ def test_it_goes_on_from_its_state():
         assert torch.equal(a, b)
 
 
-@needs_muon
 def test_training_with_muon_lowers_the_loss(generator):
     torch.manual_seed(0)
     x0 = torch.linspace(-1, 1, 8).expand(16, 1, 8, 8)
@@ -109,12 +105,22 @@ def test_training_with_muon_lowers_the_loss(generator):
     assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
 
 
-def test_what_cannot_be_used_is_named(monkeypatch):
+@pytest.mark.parametrize("shape", [(2, 8, 27), (1, 40, 9), (3, 16, 16)])
+def test_all_directions_come_out_about_equally_long(shape):
+    torch.manual_seed(0)
+    matrices = torch.randn(shape)
+    found = orthogonalise(matrices)
+    u, _, vh = torch.linalg.svd(matrices, full_matrices=False)
+    along = torch.diagonal(u.mT @ found @ vh.mT, dim1=-2, dim2=-1)
+    assert (along > 0.3).all()  # the shortest directions need more than five steps
+    assert (along < 1.25).all()
+    torch.testing.assert_close(u @ torch.diag_embed(along) @ vh, found, rtol=0, atol=1e-4)
+
+
+def test_what_cannot_be_used_is_named():
     with pytest.raises(ValueError, match="optimizer must be one of adamw, muon; got 'sgd'"):
         make_optimizer(UNet(channels=(8,)), 0.01, "sgd")
-    monkeypatch.setattr(torch.optim, "Muon", torch.optim.AdamW, raising=False)
     with pytest.raises(ValueError, match="a model of 3 convolutions or more"):
         make_optimizer(nn.Conv2d(1, 1, 3), 0.01, "muon")
-    monkeypatch.delattr(torch.optim, "Muon")
-    with pytest.raises(RuntimeError, match=r"needs torch 2\.9 or newer"):
-        make_optimizer(UNet(channels=(8,)), 0.01, "muon")
+    with pytest.raises(ValueError, match="takes no closure"):
+        Muon(UNet(channels=(8,)), 0.01).step(lambda: None)

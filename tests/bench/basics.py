@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable
 from statistics import median
 
-from common import machine
-
 from course_utils import draw_butterflies
+from course_utils.runtime import hardware
 
 
 def seconds(action: Callable[[], object], repeats: int = 5) -> float:
@@ -35,7 +34,7 @@ def import_seconds() -> float:
 
 
 def main() -> None:
-    print(machine())
+    print(hardware())
     print(f"import course_utils after torch      {import_seconds() * 1e3:8.0f} ms")
     for size in (32, 64):
         took = seconds(lambda size=size: draw_butterflies(1000, size), 3)

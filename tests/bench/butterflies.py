@@ -8,12 +8,13 @@ import argparse
 import time
 
 import pandas
-from common import butterfly_recipe, draw, machine, step_seconds, train_for
+from common import butterfly_recipe, draw, step_seconds, train_for
 from predecessor import draw_butterflies_by_ddpm, train_butterflies
 
 from course_utils import draw_butterflies, load_butterflies, seed_everything
 from course_utils.laws import asymmetry, off_palette
 from course_utils.metrics import compare
+from course_utils.runtime import hardware
 
 
 def table_of(drawn: dict, held, floor) -> pandas.DataFrame:
@@ -54,7 +55,7 @@ def main() -> None:
     drawn = draw(model, recipe, args.samples, 20, order=2)
     took = time.perf_counter() - started
     first[f"course, {trained:.0f} s, 20 calls in {took:.1f} s"] = drawn
-    print(f"{machine()}, seed {args.seed}")
+    print(f"{hardware()}, seed {args.seed}")
     table = table_of(first, held, floor)
     print(table.to_string())
     theirs, ours, _ = table.iloc[:, 1]

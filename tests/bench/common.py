@@ -1,9 +1,7 @@
 """What the benchmarks share: the course's recipes, training for some time, the machine's name."""
 
-import platform
 import time
 from functools import partial
-from pathlib import Path
 
 import torch
 from diffusers import UNet2DModel
@@ -15,17 +13,6 @@ from course_utils.loss import logit_normal
 from course_utils.runtime import fast_arithmetic, pick_device
 
 DEVICE = pick_device()
-
-
-def machine() -> str:
-    """Processor, threads and torch: what every figure stands beside."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(": ")[1] for line in lines if line.startswith("model name")]
-    name = names[0] if names else platform.processor() or platform.machine()
-    if torch.cuda.is_available():
-        name = torch.cuda.get_device_name()
-    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
 def digit_recipe(images: Tensor, seed: int = 0) -> dict:

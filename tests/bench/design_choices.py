@@ -13,7 +13,7 @@ from itertools import product
 from pathlib import Path
 
 import pandas
-from common import DEVICE, digit_recipe, draw, machine, step_seconds
+from common import DEVICE, digit_recipe, draw, step_seconds
 from tqdm import tqdm
 
 from course_utils import EMA, NoiseSchedule, load_digits, train
@@ -21,7 +21,7 @@ from course_utils.checks import PREDICTION_TYPES
 from course_utils.loss import TIMESTEP_SAMPLINGS, WEIGHTINGS
 from course_utils.measured import DESIGN_CHOICES, summary
 from course_utils.metrics import classify, frechet_distance
-from course_utils.runtime import fast_arithmetic
+from course_utils.runtime import fast_arithmetic, hardware
 
 SCHEDULES = ("linear", "cosine", "straight")
 SAMPLERS = {
@@ -110,9 +110,9 @@ def main() -> None:
         sizes = {"num_steps": num_steps, "num_samples": args.samples}
         rows += measure(choice, seen, held, seed=seed, **sizes)
         floor = frechet_distance(seen[: args.samples], held)
-        result = {"machine": machine(), "floor": round(floor, 2), "rows": rows}
+        result = {"machine": hardware(), "floor": round(floor, 2), "rows": rows}
         args.output.write_text(json.dumps(result, indent=1) + "\n")  # what is done is kept
-    print(machine(), f"floor {floor:.2f}", sep="\n")
+    print(hardware(), f"floor {floor:.2f}", sep="\n")
     table = pandas.DataFrame(rows)
     print(summary(table).to_string(index=False))
     alike = table.query("sampler == 'order 2' and calls == 20 and ema")

@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-from common import digit_recipe, draw, machine, step_seconds, train_for
+from common import digit_recipe, draw, step_seconds, train_for
 from predecessor import draw_with_toy, train_toy
 
 from course_utils import load_digits, seed_everything, to_uint8
 from course_utils.metrics import compare
+from course_utils.runtime import hardware
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def main() -> None:
         name = f"the course's UNet, {time.perf_counter() - started:.0f} s"
         drawn[name] = draw(model, recipe, args.samples, args.calls, eta=1.0)
     table = compare(drawn, held, seen)
-    print(f"{machine()}, seed {args.seed}, {len(seen)} digits ({args.source})")
+    print(f"{hardware()}, seed {args.seed}, {len(seen)} digits ({args.source})")
     print(table.round(2).to_string())
     toy_distance, soon, same_time, _ = table.iloc[:, 0]
     print(f"15 times sooner than the toy: {toy_distance / soon:.1f} times nearer")

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pandas
 import torch
-from common import machine
 from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, DPMSolverMultistepScheduler
 from tqdm import tqdm
 
 from course_utils import PRETRAINED, NoiseSchedule, draw_butterflies, sample
 from course_utils.measured import SAMPLERS
 from course_utils.metrics import frechet_distance, kernel_distance
+from course_utils.runtime import hardware
 
 CALLS = (5, 8, 10, 15, 20, 30, 50)
 THEIRS = {
@@ -81,14 +81,14 @@ def main() -> None:
             }
         )
     result = {
-        "machine": machine(),
+        "machine": hardware(),
         "samples": args.samples,
         "floor": round(frechet_distance(floor, held), 2),
         "kernel_floor": round(kernel_distance(floor, held), 4),
         "rows": rows,
     }
     args.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(machine(), f"{args.samples} samples, floor {result['floor']}")
+    print(hardware(), f"{args.samples} samples, floor {result['floor']}")
     table = pandas.DataFrame(rows)
     print(table.pivot(index="calls", columns="sampler", values="frechet").to_string())
 

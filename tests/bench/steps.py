@@ -16,11 +16,12 @@ from dataclasses import replace
 
 import pandas
 import torch
-from common import DEVICE, butterfly_recipe, digit_recipe, machine
+from common import DEVICE, butterfly_recipe, digit_recipe
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from course_utils import EMA, cycle, diffusion_loss, draw_butterflies, load_digits, make_optimizer
+from course_utils.runtime import hardware
 
 RECIPES = {
     "digits": (digit_recipe, lambda: load_digits("train", "offline").images),
@@ -142,7 +143,7 @@ def main() -> None:
     variants = ["float32", "bfloat16", "channels last", "bfloat16, channels last"]
     if DEVICE.type == "cuda":
         variants += ["compiled", "bfloat16, channels last, compiled"]
-    print(machine())
+    print(hardware())
     rows = [row(name, variant, args.steps) for name in RECIPES for variant in variants]
     print(pandas.DataFrame(rows).to_string(index=False))
     for profile, batch_size in BATCHES.items():

@@ -1,0 +1,153 @@
+"""The course on the command line: `python -m course_utils.cli train --recipe digits-cpu …`."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from course_utils.images import to_uint8
+from course_utils.recipes import Options, Recipe, load_recipe, parse_recipe, recipe_names
+from course_utils.runtime import pick_device
+
+Bare = tyro.conf.arg(name="")  # its fields are options without a prefix
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a model by a recipe; every field of the recipe can be changed."""
+
+    recipe: str  # a name that `recipes` lists, or the path of a .toml file
+    options: Annotated[Options, Bare]
+    fields: Annotated[Recipe, Bare]
+    max_steps: int | None = None  # the budget in steps, in place of the recipe's
+    max_seconds: float | None = None  # the budget in seconds; of both, the first to end
+    dry_run: bool = False  # show the plan, and stop
+
+    def run(self) -> int:
+        recipe = self.fields
+        if self.max_steps is not None or self.max_seconds is not None:
+            budget = {"max_steps": self.max_steps, "max_seconds": self.max_seconds}
+            recipe = replace(recipe, training=replace(recipe.training, **budget))
+        recipe = parse_recipe(asdict(recipe))
+        if self.dry_run:
+            from course_utils.recipes.tables import plans
+
+            print(json.dumps(asdict(recipe), indent=1), plans({self.recipe: recipe}), sep="\n")
+            return 0
+        from course_utils.engine import train_recipe
+
+        return train_recipe(recipe, self.options)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Draw pictures with a trained model."""
+
+    model: Path  # the folder of a run, or of a pipeline of diffusers
+    output: Path  # .npz: one uint8 array (N, C, H, W), "images"; .png: a sheet
+    num_images: int = 16
+    seed: int = 0
+    batch_size: int = 64  # pictures that are drawn together
+
+    def run(self) -> int:
+        from course_utils.product import save_images
+        from course_utils.recipes.parts import load_trained
+
+        trained = load_trained(self.model)
+        trained.model.to(pick_device())
+        drawn = trained.draw(self.num_images, seed=self.seed, batch_size=self.batch_size)
+        save_images(to_uint8(drawn), self.output)
+        print(f"{self.num_images} pictures in {self.output}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure a trained model: distances beside their floor, and the share of copies."""
+
+    model: Path  # the folder of a run
+    num_images: int = 500
+
+    def run(self) -> int:
+        from course_utils.product import evaluate
+
+        for name, value in evaluate(self.model, self.num_images).items():
+            print(f"{name:16} {value:,.3f}" if isinstance(value, float) else f"{name:16} {value}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Recipes:
+    """List the recipes and what they cost; or the scoreboard of what came of them."""
+
+    results: tuple[Path, ...] | None = None  # runs to add to the scoreboard, which is shown
+
+    def run(self) -> int:
+        from course_utils.recipes.tables import plans, scoreboard
+
+        if self.results is not None:
+            print(scoreboard(self.results))
+        else:
+            print(plans({name: load_recipe(name) for name in recipe_names()}))
+        return 0
+
+
+@dataclass(frozen=True)
+class Push:
+    """Upload a run's folder, whole, to the Hub, after showing what will be sent."""
+
+    model: Path  # the folder of a run, or of a pipeline of diffusers
+    repo_id: str  # "your-name/your-model"
+    yes: bool = False  # do not ask
+    private: bool = False  # only you can see it
+
+    def run(self) -> int:
+        from course_utils.hub import files_to_share, share
+
+        files = files_to_share(self.model)
+        for path in files:
+            print(f"{path.stat().st_size:>13,} bytes  {path.relative_to(self.model)}")
+        question = f"Send these {len(files)} files to {self.repo_id}?"
+        if not self.yes:
+            if not sys.stdin.isatty():
+                raise ValueError(f"{question} Nobody is there to answer: add --yes")
+            if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
+                print("Nothing was sent")
+                return 1
+        print(share(self.model, self.repo_id, private=self.private))
+        return 0
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status. What is wrong is said in one line on stderr."""
+    args = list(sys.argv[1:] if args is None else args)
+    try:
+        return _parse(args).run()
+    except (ValueError, OSError, ArithmeticError, RuntimeError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parse(args: list[str]) -> Train | Sample | Evaluate | Recipes | Push:
+    recipe = load_recipe(_named(args) or "butterflies-32-cpu")
+    train = Train(tyro.MISSING, Options(tyro.MISSING), recipe)
+    command = tyro.conf.subcommand
+    commands = Annotated[Train, command(default=train)] | Sample | Evaluate | Recipes | Push
+    config = (tyro.conf.FlagCreatePairsOff,)
+    return tyro.cli(commands, args=args, prog="course-utils", config=config)
+
+
+def _named(args: list[str]) -> str | None:
+    """What `--recipe` asks for: its fields are the other options' defaults."""
+    words = [word for arg in args for word in arg.split("=", 1)]
+    return words[words.index("--recipe") + 1] if "--recipe" in words[:-1] else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
