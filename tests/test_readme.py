@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from course_utils.recipes import load_recipe
+
 ROOT = Path(__file__).parent.parent
 ENGLISH, KOREAN = (
     (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README_KR.md")
@@ -66,6 +68,19 @@ def test_local_links_lead_somewhere(page):
     anchors = re.findall(r"\]\(#([^)]+)\)", page)
     titles = [re.sub(r"[^\w\s-]", "", t.lower()).strip() for t in re.findall(r"(?m)^#+ (.*)", page)]
     assert all(anchor in [t.replace(" ", "-") for t in titles] for anchor in anchors)
+
+
+@each_page
+def test_the_commands_that_launch_training_are_understood(page):
+    from accelerate.commands.launch import launch_command_parser
+
+    launches = re.findall(r"accelerate launch (.*?) -m course_utils\.cli (.*)", page)
+    assert len(launches) == 2
+    for launcher, words in launches:
+        args = launch_command_parser().parse_args([*launcher.split(), "-m", "course_utils.cli"])
+        assert args.multi_gpu
+        assert args.num_processes == 4 * (args.num_machines or 1)
+        assert load_recipe(words.split()[2]).training.batch_size % args.num_processes == 0
 
 
 @each_page
