@@ -13,6 +13,7 @@ from course_utils.figure import (
     new_axes,
     plain_numbers,
 )
+from course_utils.language import _
 
 
 def compare_curves(
@@ -63,12 +64,12 @@ def plot_choices(summary, ax: Axes | None = None, *, floor: float | None = None)
     colours = [COLOURS[factors.index(factor) % len(COLOURS)] for factor in summary.factor]
     rows = range(len(summary))
     ax.hlines(rows, summary.best, summary["median"], color=colours, lw=3)
-    ax.scatter(summary.best, rows, color=colours, marker="D", s=36, label="best network")
-    ax.scatter(summary["median"], rows, color=colours, marker="o", s=36, label="median network")
+    ax.scatter(summary.best, rows, color=colours, marker="D", s=36, label=_("best network"))
+    ax.scatter(summary["median"], rows, color=colours, marker="o", s=36, label=_("median network"))
     if floor is not None:
-        ax.axvline(floor, color=COLOURS[-1], ls=":", label="real digits")
+        ax.axvline(floor, color=COLOURS[-1], ls=":", label=_("real digits"))
     ax.set_yticks(rows, names)
     ax.invert_yaxis()
     ax.set_xscale("log")
     plain_numbers(ax.xaxis)
-    return finish(ax, "Fréchet distance (smaller is better)", "choice", loc="lower right")
+    return finish(ax, _("Fréchet distance (smaller is better)"), _("choice"), loc="lower right")

@@ -14,6 +14,7 @@ from course_utils.digits import CLASSES, read_digits
 from course_utils.fetch import fetch
 from course_utils.folder import decode, read_folder, to_digit, to_square
 from course_utils.images import to_model_range
+from course_utils.language import _
 from course_utils.runtime import is_headless
 
 BUTTERFLIES = "huggan/smithsonian_butterflies_subset"
@@ -167,16 +168,18 @@ def _choose(
     check_choice("source", source, ("auto", "hub", "offline"))
     if source == "offline":
         return offline()
+    reason = ""
     try:
-        data, origin = hub(), f"the Hub's {repo}"
+        data, origin = hub(), _("{count:,} pictures from the Hub's {repo}")
     except Exception as error:  # whatever is wrong there, the offline source is here
         reason = " ".join(str(error).split()) or type(error).__name__
         if source == "hub":
             message = f"source='hub': cannot load {repo}: {reason}; use source='offline'"
             raise ConnectionError(message) from error
-        data, origin = offline(), f"the offline source; the Hub's {repo} failed: {reason}"
+        data = offline()
+        origin = _("{count:,} pictures from the offline source; the Hub's {repo} failed: {reason}")
     if source == "auto":
-        print(f"{len(data):,} pictures from {origin}")
+        print(origin.format(count=len(data), repo=repo, reason=reason))
     return data
 
 

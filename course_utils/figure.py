@@ -1,6 +1,10 @@
 """White figures with dark text, whatever style is in force; the look of their lines and axes."""
 
+from importlib.util import find_spec
+from pathlib import Path
+
 import matplotlib.pyplot as plt
+from matplotlib.font_manager import fontManager
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator
 
@@ -8,6 +12,27 @@ INK, FRAME = "#222222", "#bbbbbb"
 # Okabe & Ito's colours can be told apart by nearly everyone; line style and marker say it again.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES, MARKERS = ("-", "--", "-.", ":"), "osD^vPX"
+
+HANGUL = ("NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo", "AppleGothic", "Noto Sans CJK KR")
+
+
+def find_hangul() -> str | None:
+    """A font family with Hangul: of the package koreanize-matplotlib, else the platform's."""
+    package = find_spec("koreanize_matplotlib")
+    for file in Path(package.origin).parent.rglob("NanumGothic.ttf") if package else ():
+        fontManager.addfont(file)
+    known = {font.name for font in fontManager.ttflist}
+    return next((family for family in HANGUL if family in known), None)
+
+
+def draw_hangul() -> None:
+    """From now on every figure takes the letters that its font lacks from a font with Hangul."""
+    families = plt.rcParams["font.family"]
+    if (hangul := find_hangul()) and hangul not in families:
+        plt.rcParams["font.family"] = [*families, hangul]
+
+
+draw_hangul()
 
 
 def new_axes(ax, width, height):

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from course_utils.language import _
 from course_utils.runtime import is_headless
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # no EPS: it would run Ghostscript
@@ -32,7 +33,7 @@ def read_folder(
     root = _check_folder(path)
     files = list(_walk(root))
     images, used, skipped = [], [], []
-    for file in tqdm(files, "Reading pictures", disable=is_headless() or len(files) < 100):
+    for file in tqdm(files, _("Reading pictures"), disable=is_headless() or len(files) < 100):
         image = _read(file, size)
         (skipped if image is None else used).append(file.relative_to(root))
         images += [] if image is None else [image]
@@ -43,8 +44,10 @@ def read_folder(
         )
     if skipped:
         names = ", ".join(file.as_posix() for file in skipped[:3])
-        more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
-        print(f"Skipped {len(skipped)} of {len(files)} files, not usable pictures: {names}{more}")
+        more = _(" and {count} more").format(count=len(skipped) - 3)
+        names += more if len(skipped) > 3 else ""
+        line = _("Skipped {count} of {total} files, not usable pictures: {names}")
+        print(line.format(count=len(skipped), total=len(files), names=names))
     return torch.stack(images), used
 
 
@@ -72,7 +75,7 @@ def decode(
     cells: list[bytes], to_tensor: Callable[[Image.Image], Tensor]
 ) -> UInt8[Tensor, "N C H W"]:
     """Encoded pictures, such as a dataset on the Hub holds them, each through `to_tensor`."""
-    cells = tqdm(cells, "Decoding pictures", leave=False, disable=is_headless())
+    cells = tqdm(cells, _("Decoding pictures"), leave=False, disable=is_headless())
     return torch.stack([to_tensor(Image.open(BytesIO(cell))) for cell in cells])
 
 

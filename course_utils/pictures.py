@@ -6,6 +6,7 @@ Bad input raises TypeError or ValueError that says what to pass instead.
 """
 
 from collections.abc import Iterable
+from unicodedata import east_asian_width
 
 import matplotlib.pyplot as plt
 import torch
@@ -16,12 +17,13 @@ from torch import Tensor
 
 from course_utils.checks import check_images, check_positive
 from course_utils.figure import FRAME, add_note, new_axes
+from course_utils.language import N_, _
 from course_utils.noise import NoiseSchedule
 
 Ax, Text, Range = Axes | None, str | None, tuple[float | int, float | int]
 BROKEN = (1.0, 0.0, 1.0)
 GAP = 0.06  # between pictures, in widths of a picture
-FILM = {"x_t": "after the step", "x0_pred": "what the model\nthinks it will be"}
+FILM = {"x_t": N_("after the step"), "x0_pred": N_("what the model\nthinks it will be")}
 
 
 def show_images(
@@ -42,7 +44,9 @@ def show_images(
     x = check_images("x", x[None] if isinstance(x, Tensor) and x.ndim == 3 else x)
     captions = _check_captions(captions, len(x), "image")[:max_images]
     if len(x) > max_images:
-        title = f"{title or 'images'} (the first {max_images} of {len(x):,})"
+        title = _("{title} (the first {count} of {total:,})").format(
+            title=title or _("images"), count=max_images, total=len(x)
+        )
     x = _to_unit(x[:max_images], value_range)
     return _draw(x, ax, columns or columns_for(len(x)), title, captions)
 
@@ -102,7 +106,7 @@ def show_film(
         raise ValueError(f"image_index must lie in [0, {last}], got {image_index}")
     frames = [steps[i] for i in _evenly("num_frames", num_frames, len(steps))]
     rows = {
-        f"{name}\n{words}": torch.stack([getattr(step, name)[image_index] for step in frames])
+        f"{name}\n{_(words)}": torch.stack([getattr(step, name)[image_index] for step in frames])
         for name, words in FILM.items()
     }
     return show_rows(rows, ax, title=title, captions=[f"t={step.timestep}" for step in frames])
@@ -112,13 +116,15 @@ def _draw(x, ax, columns, title, captions, labels=()):
     """Draw x from `_to_unit` in rows, in units of a picture's width, and the captions below the
     last of them. Pictures and texts that ax held are replaced."""
     rows, ratio = -(-len(x) // columns), x.shape[2] / x.shape[3]
-    beside = 0.08 * max((len(line) for label in labels for line in label.split("\n")), default=0)
+    beside = 0.08 * max(
+        (letters(line) for label in labels for line in label.split("\n")), default=0
+    )
     inches = _picture_inches(ax, columns, rows, ratio, beside)
     line = 0.2 / inches if captions else 0
     pitch = ratio + GAP + line * (len(captions) > columns)
     width, height = columns * (1 + GAP) - GAP, (rows - 1) * pitch + ratio + line
     if ax is None:
-        page = max(width * inches + beside, 0.09 * len(title or "")) + 0.15
+        page = max(width * inches + beside, 0.09 * letters(title or "")) + 0.15
         ax = new_axes(None, page, height * inches + 0.15 + 0.3 * bool(title))
     for artist in [*ax.images, *ax.texts, *ax.patches]:
         artist.remove()
@@ -131,7 +137,8 @@ def _draw(x, ax, columns, title, captions, labels=()):
     ax.set(aspect="equal", xlim=(0, width), ylim=(height, 0), xticks=[], xlabel="")
     ax.set_yticks([row * pitch + ratio / 2 for row in range(len(labels))], labels, size=10)
     if broken.any():
-        add_note(ax, f"{broken.sum():,} of {broken.numel():,} pixels are not finite (magenta)")
+        note = _("{count:,} of {total:,} pixels are not finite (magenta)")
+        add_note(ax, note.format(count=broken.sum(), total=broken.numel()))
     return ax
 
 
@@ -147,7 +154,7 @@ def _write(ax, title, captions, corners, inches):
     """A title, captions below the last pictures, as large as the longest allows; no axis lines."""
     if title:
         ax.set_title(title, size=11)
-    size = min(9, max(6, 120 * inches / max(map(len, captions), default=1)))
+    size = min(9, max(6, 120 * inches / max(map(letters, captions), default=1)))
     for caption, (left, bottom) in zip(captions[::-1], corners[::-1], strict=False):
         at = (left + 0.5, bottom + 0.04 / inches)
         ax.text(*at, caption, ha="center", va="top", size=size, color=ax.title.get_color())
@@ -171,6 +178,11 @@ def _to_unit(x, value_range):
     x = x.detach().cpu()
     unit = x / 255 if x.dtype == torch.uint8 else (x.float() - low) / (high - low)
     return torch.where(unit.isfinite(), unit.clamp(0, 1), torch.nan)
+
+
+def letters(text):
+    """How long a text is; a syllable of Hangul takes the room of two Latin letters."""
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def columns_for(count):

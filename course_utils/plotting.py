@@ -23,6 +23,7 @@ from course_utils.figure import (
     new_axes,
     plain_numbers,
 )
+from course_utils.language import N_, _
 from course_utils.noise import NoiseSchedule
 from course_utils.pictures import (
     Ax,
@@ -47,12 +48,15 @@ __all__ = [
     "show_rows",
 ]
 SNR_LIMITS = (1e-6, 1e6)
-TIMESTEP, SIGNAL, NOISE = "timestep $t$", r"signal $\alpha_t$", r"noise $\sigma_t$"
+TIMESTEP, SIGNAL, NOISE = N_("timestep $t$"), N_(r"signal $\alpha_t$"), N_(r"noise $\sigma_t$")
 VIEWS = {
-    "snr": (TIMESTEP, r"signal-to-noise ratio $\alpha_t^2 / \sigma_t^2$"),
+    "snr": (TIMESTEP, N_(r"signal-to-noise ratio $\alpha_t^2 / \sigma_t^2$")),
     "alphas": (TIMESTEP, SIGNAL),
     "sigmas": (TIMESTEP, NOISE),
-    "plane": (SIGNAL + " (1: the clean image)", NOISE + " (1: noise alone)"),
+    "plane": (
+        N_(r"signal $\alpha_t$ (1: the clean image)"),
+        N_(r"noise $\sigma_t$ (1: noise alone)"),
+    ),
 }
 
 
@@ -64,7 +68,7 @@ def plot_schedule(
     for values, name in ((schedule.alphas, SIGNAL), (schedule.sigmas, NOISE)):
         name = f"{label}: {name}" if label else name
         ax.plot(range(len(values)), values.tolist(), label=name, **line_style(len(ax.lines)))
-    return finish(ax, TIMESTEP, "share in the mix", title)
+    return finish(ax, _(TIMESTEP), _("share in the mix"), title)
 
 
 def compare_schedules(
@@ -85,14 +89,16 @@ def compare_schedules(
         y = schedule.sigmas if what == "plane" else getattr(schedule, what)
         y = y.clamp(*SNR_LIMITS) if what == "snr" else y
         ax.plot(x, y.tolist(), label=name, **_dotted(i, len(schedule)))
-    finish(ax, *VIEWS[what])
+    finish(ax, *map(_, VIEWS[what]))
     if what == "snr":
         ax.set_yscale("log")
         if any((s.snr != s.snr.clamp(*SNR_LIMITS)).any() for s in schedules.values()):
-            add_note(ax, "values outside [$10^{-6}$, $10^6$], 0 among them, are drawn on that edge")
+            add_note(
+                ax, _("values outside [$10^{-6}$, $10^6$], 0 among them, are drawn on that edge")
+            )
     if what == "plane":
         ax.set(aspect="equal", xlim=(-0.05, 1.05), ylim=(-0.05, 1.05))
-        add_note(ax, "a dot after every tenth of the timesteps")
+        add_note(ax, _("a dot after every tenth of the timesteps"))
     return ax
 
 
@@ -121,15 +127,18 @@ def plot_loss(
         losses[finite],
         line_style(len(ax.lines) // 2),
     )
-    ax.plot(x, y, color=style["color"], alpha=0.3, lw=0.8, label=None if label else "each step")
-    ax.plot(x, _smooth(y, smoothing), label=label or "running average", **style)
+    ax.plot(x, y, color=style["color"], alpha=0.3, lw=0.8, label=None if label else _("each step"))
+    ax.plot(x, _smooth(y, smoothing), label=label or _("running average"), **style)
     if log and y.min() > 0:
         ax.set_yscale("log")
         plain_numbers(ax.yaxis)
-    finish(ax, "training step", "loss", loc="upper right")
+    finish(ax, _("training step"), _("loss"), loc="upper right")
     if not finite.all():
         add_note(
-            ax, f"{label or 'loss'}: {(~finite).sum():,} of {len(losses):,} not finite, left out"
+            ax,
+            _("{name}: {count:,} of {total:,} not finite, left out").format(
+                name=label or _("loss"), count=(~finite).sum(), total=len(losses)
+            ),
         )
     return ax
 
@@ -154,7 +163,10 @@ def plot_unet(model: nn.Module, x_t: Tensor, timesteps: Tensor, ax: Ax = None) -
     for hook in hooks:
         hook.remove()
     ax = new_axes(ax, 8, 3)
-    looks = {False: (COLOURS[0], "", "convolutions"), True: (COLOURS[4], "//", "with attention")}
+    looks = {
+        False: (COLOURS[0], "", _("convolutions")),
+        True: (COLOURS[4], "//", _("with attention")),
+    }
     for attends, (colour, hatch, label) in looks.items():
         bars = [
             (i, h)
@@ -164,7 +176,9 @@ def plot_unet(model: nn.Module, x_t: Tensor, timesteps: Tensor, ax: Ax = None) -
         ax.bar(*zip(*bars, strict=True), 0.6, color=colour, hatch=hatch, ec="white", label=label)
     ticks = [f"{name}\n{height}×{height}\n{width} ch." for name, width, height in sizes]
     ax.set_xticks(range(len(sizes)), ticks, size=8)
-    return finish(ax, "down on the left, up on the right", "height in pixels", loc="upper center")
+    return finish(
+        ax, _("down on the left, up on the right"), _("height in pixels"), loc="upper center"
+    )
 
 
 def _dotted(index, T):
