@@ -63,7 +63,10 @@ MAY_IMPORT = {
     "animation": {"checks", "images", "noise", "pictures"},
     "plotting": {"animation", "checks", "curves", "figure", "images", "noise", "pictures"},
     "measured": set(),
-    "widgets": {"images", "language", "noise", "plotting", "runtime", "sampling", "training"},
+    "widgets": {
+        *("checks", "figure", "images", "language", "noise", "pictures", "plotting", "runtime"),
+        "sampling",
+    },
     "exercises": {"images", "language", "loss", "models", "noise", "sampling", "training"},
 }
 for last in ("recipes", "hub", "cli", "__init__"):
