@@ -83,7 +83,10 @@ def race(laps: Iterable[Lap]) -> ipywidgets.VBox | Figure:
 
 def _race_figure(stored, samplers, counts):
     laps = [stored[name, count] for name in samplers for count in counts]
-    captions = [f"{lap.sampler}\n{lap.calls} calls, {lap.seconds:.2f} s" for lap in laps]
+    caption = _("{sampler}, {calls} calls, {seconds:.2f} s")
+    captions = [
+        caption.format(sampler=lap.sampler, calls=lap.calls, seconds=lap.seconds) for lap in laps
+    ]
     pictures = torch.stack([lap.pictures[0] for lap in laps])
     title = _("the same noise, drawn by every sampler")
     return still(show_images(pictures, columns=len(counts), captions=captions, title=title))
