@@ -9,6 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from course_utils.figure import new_axes
 from course_utils.language import _
 from course_utils.noise import NoiseSchedule
 from course_utils.plotting import show_images
@@ -89,4 +90,5 @@ def _race_figure(stored, samplers, counts):
     ]
     pictures = torch.stack([lap.pictures[0] for lap in laps])
     title = _("the same noise, drawn by every sampler")
-    return still(show_images(pictures, columns=len(counts), captions=captions, title=title))
+    ax = new_axes(None, 8, 1.4 * len(samplers) + 0.5)
+    return still(show_images(pictures, ax, columns=len(counts), captions=captions, title=title))

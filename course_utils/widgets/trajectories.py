@@ -55,7 +55,7 @@ def latent_walk(
     x_T = torch.stack([slerp(start, end, share) for share in shares])
     frames = draw(x_T).detach().cpu()
     if not is_live():
-        few = [round(i * (num_frames - 1) / 8) for i in range(9)]
+        few = [round(i * (num_frames - 1) / 6) for i in range(7)]
         rows = {_("noise"): x_T[few], _("picture"): frames[few]}
         captions = [f"{shares[i]:.0%}" for i in few]
         return still(show_rows(rows, captions=captions, title=_("from one noise to another")))
