@@ -129,7 +129,7 @@ def _extrapolate(before: CurvePoint, x0_before, here: CurvePoint, x0_pred, there
     return x0_pred + ratio / 2 * (x0_pred - x0_before)
 
 
-def slerp(start: Tensor, end: Tensor, share: float) -> Tensor:
+def slerp(start: Tensor, end: Tensor, share: float | int) -> Tensor:
     """The noise at `share` of the great circle from `start` to `end` (Shoemake 1985).
 
     Unlike the straight line it keeps the length that noise has, and that the network knows.
@@ -142,4 +142,5 @@ def slerp(start: Tensor, end: Tensor, share: float) -> Tensor:
         return torch.lerp(start, end, share)
     if cosine < 1e-6 - 1:
         raise ValueError("start and end are opposite noises: draw another end")
-    return (((1 - share) * angle).sin() * start + (share * angle).sin() * end) / angle.sin()
+    weights = (((1 - share) * angle).sin() / angle.sin(), (share * angle).sin() / angle.sin())
+    return weights[0] * start + weights[1] * end

@@ -202,8 +202,8 @@ class Walk:
     def photograph(self, cell_id, folder, name):
         for theme in ("Light", "Dark"):
             self.command("apputils:change-theme", theme=f"JupyterLab {theme}")
-            dark = str(theme == "Light").lower()
-            self.page.locator(f'body[data-jp-theme-light="{dark}"]').wait_for()
+            light = str(theme == "Light").lower()
+            self.page.locator(f'body[data-jp-theme-light="{light}"]').wait_for(state="attached")
             self.page.wait_for_timeout(300)
             output = self.cell(cell_id).locator(".jp-Cell-outputWrapper")
             output.screenshot(path=folder / f"{name}-{cell_id}-{theme.lower()}.png")

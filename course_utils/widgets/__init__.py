@@ -6,7 +6,7 @@ it returns a matplotlib Figure, so that a stored notebook never holds an empty b
 """
 
 from course_utils.widgets.noising import noise, workshop
-from course_utils.widgets.race import Lap, race, run_race
+from course_utils.widgets.racing import Lap, race, run_race
 from course_utils.widgets.training import Look, watch
 from course_utils.widgets.trajectories import film, latent_walk
 

@@ -46,20 +46,20 @@ def picture(x: Tensor, alt: str, caption: str = "", *, width: int, columns: int 
     return f'<figure style="margin:0">{image}<figcaption>{escape(caption)}</figcaption></figure>'
 
 
-def bar(share: float) -> str:
+def bar(share: float | int) -> str:
     """A bar over this share of the width; the number itself stands in the text."""
     style = f"background:{LINES[0]};height:8px;width:{100 * share:.1f}%;min-width:2px"
     return f'<div aria-hidden="true" style="flex-basis:100%"><div style="{style}"></div></div>'
 
 
 def curves(
-    lines: Mapping[str, Sequence[float]],
+    lines: Mapping[str, Sequence[float | int]],
     alt: str,
     *,
     xlabel: str,
-    x: Sequence[float] | None = None,
-    marker: float | None = None,
-    limits: tuple[float, float] | None = None,
+    x: Sequence[float | int] | None = None,
+    marker: float | int | None = None,
+    limits: tuple[float | int, float | int] | None = None,
     log: bool = False,
 ) -> str:
     """At most two named lines as an SVG, over `x` or their indices; a vertical line at `marker`.
@@ -88,7 +88,7 @@ def curves(
     return f'<svg role="img" aria-label="{escape(alt)}" {size} {style}>{"".join(parts)}</svg>'
 
 
-def _thin(pairs) -> list[tuple[float, float]]:
+def _thin(pairs):
     """At most some `MAX_POINTS` of the finite points, the last among them."""
     pairs = [pair for pair in pairs if math.isfinite(pair[1])]
     stride = max(1, len(pairs) // MAX_POINTS)

@@ -1,7 +1,14 @@
-"""Ending a loop that runs in a cell: by a button, or by the first interrupt, without an error."""
+"""Ending a loop that runs in a cell: by a button, or by the first interrupt, without an error.
+
+A kernel that is busy with a cell leaves clicks waiting until the cell has ended. Where they wait
+depends on ipykernel: up to 6 (Colab's) in a queue, where `click_waits` looks; in 7.0 to 7.3
+nowhere, a thread of its own handles them if the front end asks for that; since then a thread asks
+the widget's comm where to send them, and `overhear` listens. An interrupt works everywhere.
+"""
 
 import signal
 import threading
+from collections.abc import Callable
 
 import ipywidgets
 import zmq
@@ -24,6 +31,7 @@ class Stop:
         tooltip = _("end the training after this step; the model keeps what it has learned")
         self._button = ipywidgets.Button(description=_("Stop"), icon="stop", tooltip=tooltip)
         self._button.on_click(self._ask)
+        overhear(self._button.comm, self._ask)
         return self._button
 
     def heard(self) -> bool:
@@ -50,12 +58,22 @@ class Stop:
             signal.signal(signal.SIGINT, self._before)
 
 
-def click_waits(kernel, comm_id: str) -> bool:
-    """Whether a message for this widget lies in the queue of a kernel that is busy with a cell.
+def overhear(comm, answer: Callable[[], None]) -> None:
+    """Call `answer` as soon as a click arrives, on the thread that asks where to send it."""
+    route = getattr(comm, "_reply_subshell_for", None)
+    if route is None:
+        return
 
-    ipykernel 7 handles it at once, on a thread of its own, where the front end asks for that.
-    Older kernels (Colab's) wait for the cell to end: there, look, without taking it out.
-    """
+    def listen(data, default):
+        if isinstance(data, dict) and data.get("method") == "custom":
+            answer()
+        return route(data, default)
+
+    comm._reply_subshell_for = listen
+
+
+def click_waits(kernel, comm_id: str) -> bool:
+    """Whether a message for this widget lies in the queue of a busy kernel; it is left there."""
     stream, queue = getattr(kernel, "shell_stream", None), getattr(kernel, "msg_queue", None)
     if stream is None or queue is None:
         return False
