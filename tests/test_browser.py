@@ -45,8 +45,8 @@ WIDGETS = {
     },
     SCRATCH: {"noise-widget": False, "film": True},
 }
-# Errors in the console that are JupyterLab's own, where it has no network; each says what it is.
-LABS_OWN: dict[str, str] = {}
+# What stands in for the badges' pictures, the only thing on the page that needs the network.
+BADGE = '<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"/>'
 # For each exercise that the walk may do: a wrong answer and a right one.
 ANSWERS = {
     "corrupt": (
@@ -146,6 +146,14 @@ def wait_for(address, token, server, log):
     raise RuntimeError(f"JupyterLab did not start: {log.read_text()[-2000:]}")
 
 
+def answer_for_a_badge(route):
+    """A picture; anything else that is asked of the network fails, and the console says so."""
+    if route.request.resource_type == "image":
+        route.fulfill(body=BADGE, content_type="image/svg+xml")
+    else:
+        route.abort()
+
+
 class Walk:
     """One notebook on one page: its cells by their ids, and what the console said."""
 
@@ -154,6 +162,7 @@ class Walk:
         self.places = {cell.id: i for i, cell in enumerate(notebook.cells)}
         page.on("console", lambda m: m.type == "error" and self.complaints.append(m.text))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.route(re.compile(r"^https://"), answer_for_a_badge)
         page.goto(f"{address}/lab/workspaces/{name}/tree/{name}.ipynb?token={token}")
         page.locator(".jp-Notebook .jp-Cell").nth(len(notebook.cells) - 1).wait_for(timeout=60_000)
         page.locator(".jp-Notebook .jp-MarkdownCell").first.click()
@@ -298,5 +307,4 @@ def test_everything_moves_and_answers(walk, screenshots):
     do_an_exercise(walk, notebook)
     assert walk.errors() == []
     assert "Traceback" not in walk.page.locator(".jp-Notebook").inner_text()
-    ours = [c for c in walk.complaints if not any(own in c for own in LABS_OWN)]
-    assert ours == []
+    assert walk.complaints == []

@@ -135,7 +135,7 @@ def _strip(x0, eps, schedule):
     alpha = schedule.alphas[-1].item()
     left = _("at the last timestep {alpha:.1%} of the signal is left").format(alpha=alpha)
     alt = _("one picture at eight timesteps, noisier to the right")
-    return beside(_mix_curves(schedule), picture(x_t, alt, left, width=560))
+    return beside(_mix_curves(schedule), picture(x_t, alt, left, width=440))
 
 
 def _workshop_figure(x0, eps):

@@ -104,15 +104,17 @@ class _LiveView:
         if self.look and time.monotonic() >= self.next_look:
             self._look()
         if time.monotonic() >= self.next_curves:
-            self._show(losses, _("step {step} of {count}"))
+            self._show(losses, _("step {step:,} of {count:,}"))
             self.next_curves = time.monotonic() + CURVE_SECONDS
 
     def finish(self, losses):
         """Show the last state, and that nothing is left to stop."""
         if self.look:
             self._look()
-        stopped = _("stopped after {step} of {count} steps; the model keeps what it has learned")
-        self._show(losses, stopped if self.stop.asked else _("done: {step} steps"))
+        stopped = _(
+            "stopped after {step:,} of {count:,} steps; the model keeps what it has learned"
+        )
+        self._show(losses, stopped if self.stop.asked else _("done: {step:,} steps"))
         self.button.disabled = True
 
     def _look(self):
@@ -136,7 +138,8 @@ def _loss_curve(losses):
     alt = _("the loss of each step on a logarithmic axis, last {loss:.3g}")
     names = {_("loss"): losses}
     alt = alt.format(loss=losses[-1] if losses else float("nan"))
-    return curves(names, alt, xlabel=_("training step"), log=True) if losses else ""
+    steps = range(1, len(losses) + 1)
+    return curves(names, alt, xlabel=_("training step"), x=steps, log=True) if losses else ""
 
 
 def _look_parts(look):

@@ -67,7 +67,9 @@ def latent_walk(
         return beside(
             words(text),
             picture(x_T[one], _("the noise, {text}").format(text=text), _("noise"), width=160),
-            picture(frames[one], _("the picture, {text}").format(text=text), text, width=160),
+            picture(
+                frames[one], _("the picture, {text}").format(text=text), _("picture"), width=160
+            ),
             picture(frames[[0, -1]], ends, ends, width=166),
         )
 
