@@ -141,9 +141,9 @@ def _strip(x0, eps, schedule):
 def _workshop_figure(x0, eps):
     kinds = {"linear": NoiseSchedule.linear(), "cosine": NoiseSchedule.cosine()}
     _figure, rows = plt.subplots(
-        2, 2, figsize=(8, 3.6), layout="constrained", facecolor="white", width_ratios=(1, 2)
+        2, 2, figsize=(8, 3.8), layout="constrained", facecolor="white", width_ratios=(1, 1.6)
     )
     for (name, schedule), (left, right) in zip(kinds.items(), rows, strict=True):
         plot_schedule(schedule, left, title=name)
-        show_corruption(x0, schedule, right, noise=eps)
+        show_corruption(x0, schedule, right, noise=eps, num_levels=6)
     return still(rows[0, 0])

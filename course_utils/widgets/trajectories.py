@@ -7,6 +7,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from course_utils.figure import new_axes
 from course_utils.language import _
 from course_utils.pictures import check_steps
 from course_utils.plotting import show_film, show_rows
@@ -45,7 +46,7 @@ def film(
 
 
 def latent_walk(
-    draw: Callable[[Tensor], Tensor], start: Tensor, end: Tensor, *, num_frames: int = 17
+    draw: Callable[[Tensor], Tensor], start: Tensor, end: Tensor, *, num_frames: int = 19
 ) -> ipywidgets.VBox | Figure:
     """From the noise `start` (C, H, W) to `end` along a great circle, and what `draw` makes of it.
 
@@ -58,7 +59,8 @@ def latent_walk(
         few = [round(i * (num_frames - 1) / 6) for i in range(7)]
         rows = {_("noise"): x_T[few], _("picture"): frames[few]}
         captions = [f"{shares[i]:.0%}" for i in few]
-        return still(show_rows(rows, captions=captions, title=_("from one noise to another")))
+        ax, title = new_axes(None, 6.5, 2.5), _("from one noise to another")
+        return still(show_rows(rows, ax, captions=captions, title=title))
 
     def show(frame):
         text = _("{share:.0%} of the way from the first noise to the second")
