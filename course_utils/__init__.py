@@ -34,7 +34,7 @@ from course_utils.runtime import (
     pick_profile,
     seed_everything,
 )
-from course_utils.sampling import SampleStep, sample
+from course_utils.sampling import SampleStep, sample, slerp
 from course_utils.training import EMA, TrainStep, cycle, train
 
 _PLOTS = (
@@ -93,6 +93,7 @@ __all__ = [
     "sample",
     "seed_everything",
     "share",
+    "slerp",
     "to_display_range",
     "to_model_range",
     "to_pil",

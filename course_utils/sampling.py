@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from course_utils.checks import check_prediction_type
+from course_utils.checks import check_prediction_type, check_same_shape
 from course_utils.noise import CurvePoint, Images, NoiseSchedule, call_model
 
 
@@ -127,3 +127,20 @@ def _extrapolate(before: CurvePoint, x0_before, here: CurvePoint, x0_pred, there
     half_log_snr = [(point.alpha / point.sigma).log() for point in (before, here, there)]
     ratio = (half_log_snr[2] - half_log_snr[1]) / (half_log_snr[1] - half_log_snr[0])
     return x0_pred + ratio / 2 * (x0_pred - x0_before)
+
+
+def slerp(start: Tensor, end: Tensor, share: float | int) -> Tensor:
+    """The noise at `share` of the great circle from `start` to `end` (Shoemake 1985).
+
+    Unlike the straight line it keeps the length that noise has, and that the network knows.
+    Raises ValueError for shapes that differ, and for opposite noises, which have no shortest way.
+    """
+    check_same_shape("end", end, "start", start)
+    cosine = torch.nn.functional.cosine_similarity(start.flatten(), end.flatten(), dim=0)
+    angle = cosine.clamp(-1, 1).acos()
+    if cosine > 1 - 1e-6:
+        return torch.lerp(start, end, share)
+    if cosine < 1e-6 - 1:
+        raise ValueError("start and end are opposite noises: draw another end")
+    weights = (((1 - share) * angle).sin() / angle.sin(), (share * angle).sin() / angle.sin())
+    return weights[0] * start + weights[1] * end

@@ -72,7 +72,10 @@ MAY_IMPORT = {
         "pictures",
     },
     "measured": set(),
-    "widgets": {"images", "language", "noise", "plotting", "runtime", "sampling", "training"},
+    "widgets": {
+        *("checks", "figure", "images", "language", "noise", "pictures", "plotting", "runtime"),
+        "sampling",
+    },
     "exercises": {"images", "language", "loss", "models", "noise", "sampling", "training"},
 }
 PICTURES = {"butterflies", "data", "folder", "images"}

@@ -1,0 +1,94 @@
+"""The sampler race: the same noise, drawn by several samplers in few and in many steps."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import ipywidgets
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from course_utils.figure import new_axes
+from course_utils.language import _
+from course_utils.noise import NoiseSchedule
+from course_utils.plotting import show_images
+from course_utils.sampling import sample
+from course_utils.widgets.controls import control, is_live, panel, still
+from course_utils.widgets.page import bar, beside, picture, words
+
+
+class Lap(NamedTuple):
+    """One run of one sampler: its pictures (B, C, H, W), the network calls and the seconds."""
+
+    sampler: str
+    pictures: Tensor
+    calls: int
+    seconds: float
+
+
+def run_race(
+    model: Callable,
+    schedule: NoiseSchedule,
+    x_T: Tensor,
+    samplers: Mapping[str, Mapping],
+    num_steps: Iterable[int],
+    *,
+    prediction_type: str = "epsilon",
+    seed: int = 0,
+) -> list[Lap]:
+    """Draw from x_T with each sampler, a name and the options of `sample`, and each num_steps."""
+    common = {"prediction_type": prediction_type}
+    list(sample(model, schedule, x_T, num_steps=1, **common))  # the first call is always slow
+    laps = []
+    for name, options in samplers.items():
+        for count in num_steps:
+            generator = torch.Generator().manual_seed(seed)
+            settings = {"num_steps": count, "generator": generator, **common, **options}
+            started = time.perf_counter()
+            steps = list(sample(model, schedule, x_T, **settings))
+            pictures = steps[-1].x_t.cpu()
+            laps.append(Lap(name, pictures, len(steps), time.perf_counter() - started))
+    return laps
+
+
+def race(laps: Iterable[Lap]) -> ipywidgets.VBox | Figure:
+    """What each sampler drew, its network calls and seconds. Moves: the sampler, the steps.
+
+    `laps` holds a lap for each pair of sampler and calls, as `run_race` makes them.
+    """
+    stored = {(lap.sampler, lap.calls): lap for lap in laps}
+    if not stored:
+        raise ValueError("laps must not be empty: pass what run_race(...) returns")
+    samplers, counts = (list(dict.fromkeys(names)) for names in zip(*stored, strict=True))
+    if not is_live():
+        return _race_figure(stored, samplers, counts)
+    slowest = max(lap.seconds for lap in stored.values())
+
+    def show(sampler, num_steps):
+        lap = stored[sampler, num_steps]
+        text = _("{sampler}: {calls} network calls in {seconds:.2f} s")
+        text = text.format(sampler=sampler, calls=lap.calls, seconds=lap.seconds)
+        return beside(
+            words(text), bar(lap.seconds / slowest), picture(lap.pictures, text, width=560)
+        )
+
+    return panel(
+        show,
+        sampler=control(ipywidgets.Dropdown, _("sampler"), _("who draws"), options=samplers),
+        num_steps=control(
+            ipywidgets.SelectionSlider, _("steps"), _("how many steps"), options=counts
+        ),
+    )
+
+
+def _race_figure(stored, samplers, counts):
+    laps = [stored[name, count] for name in samplers for count in counts]
+    caption = _("{sampler}, {calls} calls, {seconds:.2f} s")
+    captions = [
+        caption.format(sampler=lap.sampler, calls=lap.calls, seconds=lap.seconds) for lap in laps
+    ]
+    pictures = torch.stack([lap.pictures[0] for lap in laps])
+    title = _("the same noise, drawn by every sampler")
+    ax = new_axes(None, 8, 1.4 * len(samplers) + 0.5)
+    return still(show_images(pictures, ax, columns=len(counts), captions=captions, title=title))

@@ -1,0 +1,310 @@
+"""Each notebook in a real browser: JupyterLab in Chromium, every widget moved as a person would.
+
+Screenshots of the widgets in both themes go to the folder that COURSE_SCREENSHOTS names.
+"""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import closing, suppress
+from pathlib import Path
+from socket import socket
+
+import nbformat
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+ROOT = Path(__file__).parent.parent
+INTRODUCTION, SCRATCH = "01_introduction_to_diffusers", "02_diffusion_models_from_scratch"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = [
+    *("--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-quic"),
+    *("--disable-background-networking", "--disable-component-update", "--no-first-run"),
+]
+# The smoke profile trains too briefly to press a button, so one training is made longer.
+LONGER = {
+    INTRODUCTION: ("training-setup", '"smoke": 8', '"smoke": 100_000'),
+    SCRATCH: ("longer", "10 * num_steps", "100_000 * num_steps"),
+}
+TRAINING = {INTRODUCTION: "training", SCRATCH: "longer"}
+# The widgets by the id of their cell, and whether they play.
+WIDGETS = {
+    INTRODUCTION: {
+        "film-widget": True,
+        "noise-widget": False,
+        "workshop": False,
+        "race": False,
+        "latent-walk": True,
+    },
+    SCRATCH: {"noise-widget": False, "film": True},
+}
+# What stands in for the badges' pictures, the only thing on the page that needs the network.
+BADGE = '<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"/>'
+# For each exercise that the walk may do: a wrong answer and a right one.
+ANSWERS = {
+    "corrupt": (
+        "def my_corrupt(x, amount):\n    return x",
+        "def my_corrupt(x, amount):\n"
+        "    amount = amount.reshape(-1, 1, 1, 1)\n"
+        "    return (1 - amount) * x + amount * torch.rand_like(x)",
+    ),
+}
+KERNEL_IS_IDLE = """() => {
+  const kernel = window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel;
+  return kernel?.connectionStatus === "connected" && kernel?.status === "idle";
+}"""
+SETTINGS = {  # all cells stay on the page, and nothing asks for news
+    "notebook-extension/tracker": {"windowingMode": "none"},
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+}
+
+
+def browser_path(api) -> str:
+    """Chromium on this machine, its own or playwright's; without one the test is skipped."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), api.chromium.executable_path)
+    if not Path(found).exists():
+        pytest.skip("Chromium is missing: run `playwright install chromium`")
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as api:
+        path = browser_path(api)
+        with closing(api.chromium.launch(executable_path=path, args=FLAGS)) as chromium:
+            yield chromium
+
+
+@pytest.fixture(scope="module")
+def screenshots(tmp_path_factory):
+    folder = os.environ.get("COURSE_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    return Path(folder)
+
+
+def copy_notebook(name, folder):
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    cell_id, old, new = LONGER[name]
+    (cell,) = (cell for cell in notebook.cells if cell.id == cell_id)
+    assert old in cell.source
+    cell.source = cell.source.replace(old, new)
+    nbformat.write(notebook, folder / f"{name}.ipynb")
+    return notebook
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory, browser):
+    """The address of a JupyterLab with a home of its own, and the folder it serves."""
+    home, folder = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("notebooks")
+    for name, values in SETTINGS.items():
+        path = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values))
+    places = {
+        "HOME": home,
+        "JUPYTER_CONFIG_DIR": home / "config",
+        "JUPYTER_DATA_DIR": home / "data",
+        "JUPYTER_RUNTIME_DIR": home / "runtime",
+        "IPYTHONDIR": home / "ipython",
+        "JUPYTERLAB_SETTINGS_DIR": home / "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": home / "workspaces",
+    }
+    run = {"COURSE_PROFILE": "smoke", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    env = os.environ | run | {name: str(path) for name, path in places.items()}
+    env.pop("MPLBACKEND", None)
+    with closing(socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    token = secrets.token_hex()
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
+    command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
+    command += [f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}"]
+    command += ["--LabApp.expose_app_in_browser=True"]
+    with open(home / "lab.log", "w") as log:
+        server = subprocess.Popen(command, env=env, cwd=folder, stdout=log, stderr=log)
+        try:
+            yield wait_for(f"http://127.0.0.1:{port}", token, server, home / "lab.log"), folder
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def wait_for(address, token, server, log):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and server.poll() is None:
+        with suppress(OSError):
+            urllib.request.urlopen(f"{address}/api?token={token}", timeout=5).close()
+            return address, token
+        time.sleep(0.2)
+    raise RuntimeError(f"JupyterLab did not start: {log.read_text()[-2000:]}")
+
+
+def answer_for_a_badge(route):
+    """A picture; anything else that is asked of the network fails, and the console says so."""
+    if route.request.resource_type == "image":
+        route.fulfill(body=BADGE, content_type="image/svg+xml")
+    else:
+        route.abort()
+
+
+class Walk:
+    """One notebook on one page: its cells by their ids, and what the console said."""
+
+    def __init__(self, page, address, token, name, notebook):
+        self.page, self.complaints = page, []
+        self.places = {cell.id: i for i, cell in enumerate(notebook.cells)}
+        page.on("console", lambda m: m.type == "error" and self.complaints.append(m.text))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.route(re.compile(r"^https://"), answer_for_a_badge)
+        page.goto(f"{address}/lab/workspaces/{name}/tree/{name}.ipynb?token={token}")
+        page.locator(".jp-Notebook .jp-Cell").nth(len(notebook.cells) - 1).wait_for(timeout=60_000)
+        page.locator(".jp-Notebook .jp-MarkdownCell").first.click()
+        page.wait_for_function(KERNEL_IS_IDLE, timeout=60_000)
+
+    def command(self, name, **options):
+        """A command of JupyterLab; the page goes on without waiting for its end."""
+        script = "([name, options]) => {jupyterapp.commands.execute(name, options)}"
+        self.page.evaluate(script, [name, options])
+
+    def cell(self, cell_id):
+        return self.page.locator(".jp-Notebook .jp-Cell").nth(self.places[cell_id])
+
+    def wait_until(self, what, condition, seconds=30):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert self.errors() == []
+            assert time.monotonic() < deadline, f"waited {seconds} s for: {what}"
+            self.page.wait_for_timeout(100)
+
+    def errors(self):
+        """The tracebacks that cells show."""
+        shown = self.page.locator('[data-mime-type="application/vnd.jupyter.error"]')
+        return shown.all_inner_texts()
+
+    def prompts(self):
+        return self.page.locator(".jp-CodeCell .jp-InputPrompt").all_inner_texts()
+
+    def run_all(self):
+        self.command("notebook:run-all-cells")
+        self.wait_until("the cells to be queued", lambda: "[*]:" in self.prompts())
+
+    def wait_for_all(self):
+        self.wait_until("all cells", lambda: "[*]:" not in self.prompts(), seconds=150)
+
+    def shown(self, cell_id):
+        """What a widget shows: its text, its pictures and its curves."""
+        html = self.cell(cell_id).locator(".widget-html-content")
+        return "".join(html.evaluate_all("views => views.map(view => view.innerHTML)"))
+
+    def changes(self, cell_id, action, seconds=10):
+        before = self.shown(cell_id)
+        action()
+        self.wait_until(f"{cell_id} to change", lambda: self.shown(cell_id) != before, seconds)
+
+    def photograph(self, cell_id, folder, name):
+        for theme in ("Light", "Dark"):
+            self.command("apputils:change-theme", theme=f"JupyterLab {theme}")
+            light = str(theme == "Light").lower()
+            self.page.locator(f'body[data-jp-theme-light="{light}"]').wait_for(state="attached")
+            self.page.wait_for_timeout(300)
+            output = self.cell(cell_id).locator(".jp-Cell-outputWrapper")
+            output.screenshot(path=folder / f"{name}-{cell_id}-{theme.lower()}.png")
+
+
+@pytest.fixture
+def walk(request, lab, browser, screenshots):
+    (address, token), folder = lab
+    notebook = copy_notebook(request.param, folder)
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    with closing(page):
+        try:
+            yield Walk(page, address, token, request.param, notebook), request.param, notebook
+        finally:
+            page.screenshot(path=screenshots / f"{request.param}-last.png")
+
+
+def move_every_control(walk, cell_id):
+    """Each slider by its keys, each list by its options: the pictures follow."""
+    cell = walk.cell(cell_id)
+    for slider in cell.locator("[role=slider]").all():
+        at_end = slider.get_attribute("aria-valuenow") == slider.get_attribute("aria-valuemax")
+        key = "ArrowLeft" if at_end else "ArrowRight"
+        walk.changes(cell_id, lambda slider=slider, key=key: slider.press(key))
+    for chooser in cell.locator("select").all():
+        options = chooser.locator("option").all_inner_texts()
+        last = options[-1]
+        walk.changes(cell_id, lambda chooser=chooser, last=last: chooser.select_option(last))
+    assert all(image.get_attribute("alt") for image in cell.locator("img").all())
+
+
+def play_and_stop(walk, cell_id):
+    button = walk.cell(cell_id).locator(".widget-play button, .jupyter-widget-play button").first
+    walk.changes(cell_id, button.click)
+    walk.changes(cell_id, lambda: None)  # and goes on by itself
+    button.click()
+    walk.page.wait_for_timeout(1000)
+    still = walk.shown(cell_id)
+    walk.page.wait_for_timeout(1000)
+    assert walk.shown(cell_id) == still
+
+
+def stop_the_training(walk, cell_id, folder, name):
+    button = walk.cell(cell_id).get_by_role("button", name="Stop")
+    walk.wait_until("the stop button", button.is_visible, seconds=120)
+    button.scroll_into_view_if_needed()
+    for _ in range(3):  # it renews by itself
+        walk.changes(cell_id, lambda: None, seconds=30)
+    walk.photograph(cell_id, folder, name + "-running")
+    button.press("Enter")
+    stopped = walk.cell(cell_id).get_by_text("the model keeps what it has learned")
+    stopped.wait_for(timeout=30_000)
+    assert button.is_disabled()
+
+
+def answer(walk, cell_id, source):
+    """Write into the cell and run it; returns what it then shows."""
+    editor = walk.cell(cell_id).locator(".cm-content")
+    editor.click()
+    walk.page.keyboard.press("ControlOrMeta+a")
+    walk.page.keyboard.insert_text(source)
+    walk.page.keyboard.press("Shift+Enter")
+    walk.page.wait_for_timeout(300)
+    walk.wait_until("the answer", lambda: "[*]:" not in walk.prompts())
+    return walk.cell(cell_id).locator(".jp-Cell-outputWrapper").inner_text()
+
+
+def do_an_exercise(walk, notebook):
+    cells = [c for c in notebook.cells if "exercise" in c.metadata.get("tags", [])]
+    calls = {c.id: re.search(r"(?m)^ex\.(\w+)\.check\(.*$", c.source) for c in cells}
+    known = [(cell_id, call) for cell_id, call in calls.items() if call and call[1] in ANSWERS]
+    assert known or not cells, "ANSWERS has none of this notebook's exercises"
+    for cell_id, call in known[:1]:
+        wrong, right = (f"{text}\n\n\n{call[0]}" for text in ANSWERS[call[1]])
+        assert "Not right yet" in answer(walk, cell_id, wrong)
+        assert re.search(r"\bRight\b", answer(walk, cell_id, right))
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("walk", [INTRODUCTION, SCRATCH], indirect=True)
+def test_everything_moves_and_answers(walk, screenshots):
+    walk, name, notebook = walk
+    walk.run_all()
+    stop_the_training(walk, TRAINING[name], screenshots, name)
+    walk.wait_for_all()
+    for cell_id, plays in WIDGETS[name].items():
+        move_every_control(walk, cell_id)
+        if plays:
+            play_and_stop(walk, cell_id)
+        walk.photograph(cell_id, screenshots, name)
+    walk.photograph(TRAINING[name], screenshots, name)
+    do_an_exercise(walk, notebook)
+    assert walk.errors() == []
+    assert "Traceback" not in walk.page.locator(".jp-Notebook").inner_text()
+    assert walk.complaints == []
