@@ -34,6 +34,11 @@ def _(message: str) -> str:
     return _catalogue(language).gettext(message)
 
 
+def N_(message: str) -> str:
+    """The message itself: marks a text of a table for translation; `_` translates it when shown."""
+    return message
+
+
 _state: dict[str, str] = {}
 
 
