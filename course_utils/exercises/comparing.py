@@ -19,6 +19,8 @@ def difference(expected: Any, got: Any, tolerance: float = 0.0) -> str:
     """What is wrong with `got`, in words; "" where it is as expected."""
     if got is None:
         return _("Nothing came back. Is there a `return` in front of your result?")
+    if got is ...:
+        return _("The `...` came back: your result belongs in its place.")
     compare = next((c for kind, c in _COMPARE.items() if isinstance(expected, kind)), _numbers)
     return compare(expected, got, tolerance)
 
@@ -52,6 +54,8 @@ def _write(numbers):
 
 
 def _tensors(expected, got, tolerance):
+    if isinstance(got, Number) and not expected.ndim and not expected.requires_grad:
+        return _numbers(expected.item(), got, tolerance)
     if not isinstance(got, Tensor):
         return _wrong_kind(_("a tensor"), got)
     checks: dict[str, Callable] = {

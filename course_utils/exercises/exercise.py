@@ -1,9 +1,9 @@
-"""An exercise is data: a solution, typical slips, hints. `check`, `hint`, `solution` do the rest."""
+"""An exercise is data: a solution, typical slips, hints; `check` and its kin do the rest."""
 
 import inspect
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import SystemRandom
 from typing import Any, NamedTuple
 
@@ -38,7 +38,7 @@ class Exercise:
     notice: str  # what to see when it is right
     accepts: tuple[Callable, ...] = ()
     tolerance: float = 0.0
-    verdict: Verdict = Verdict(NOT_TRIED)
+    verdict: Verdict = field(default_factory=lambda: Verdict(NOT_TRIED))
     hints_shown: int = 0
 
     @property

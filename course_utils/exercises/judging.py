@@ -106,7 +106,7 @@ def _slip(exercise, arguments, got):
     """The message of the slip that gives just this outcome, value or error, or None."""
     for slip in exercise.slips:
         wrong = try_out(_as_function(slip.wrong), arguments)
-        if _alike(wrong, got):
+        if _alike(wrong, got, exercise.tolerance):
             return _(slip.message)
     return None
 
@@ -115,10 +115,10 @@ def _as_function(wrong):
     return wrong if callable(wrong) else lambda *arguments: wrong
 
 
-def _alike(one, other):
+def _alike(one, other, tolerance):
     if one.error is not None or other.error is not None:
         return repr(one.error) == repr(other.error)
-    return one.value is not None and not difference(one.value, other.value)
+    return one.value is not None and not difference(one.value, other.value, tolerance)
 
 
 def _details(exercise, arguments, expected, got):

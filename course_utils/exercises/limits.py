@@ -1,6 +1,5 @@
 """What keeps a learner's function from harm: a time limit, and random states that come back."""
 
-import pickle
 import random
 import signal
 import sys
@@ -8,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,9 +64,17 @@ def _trace(seconds):
         sys.settrace(before)
 
 
-def random_states() -> list[bytes]:
+def random_states() -> Any:
     """The global random states of python, numpy and torch, to compare."""
-    return [pickle.dumps(get()) for get, _ in _sources()]
+    return _frozen([get() for get, _ in _sources()])
+
+
+def _frozen(state):
+    if isinstance(state, torch.Tensor):
+        state = state.cpu().numpy()
+    if isinstance(state, np.ndarray):
+        return state.tobytes()
+    return [_frozen(part) for part in state] if isinstance(state, list | tuple) else state
 
 
 @contextmanager
@@ -82,7 +90,7 @@ def kept_random_states() -> Iterator[None]:
 
 def _sources():
     yield random.getstate, random.setstate
-    yield np.random.get_state, np.random.set_state  # noqa: NPY002 - the state to keep
+    yield np.random.get_state, np.random.set_state
     yield torch.get_rng_state, torch.set_rng_state
     if torch.cuda.is_available():
         yield torch.cuda.get_rng_state_all, torch.cuda.set_rng_state_all
