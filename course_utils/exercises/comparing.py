@@ -31,7 +31,7 @@ def describe(value: Any) -> str:
         return _describe_tensor(value)
     if isinstance(value, float | np.floating):
         return f"{value:.4g}"
-    if callable(value) or isinstance(value, torch.Generator):
+    if not isinstance(value, str | Number | list | tuple | range | dict | None):
         return type(value).__name__
     text = repr(value)
     return text if len(text) <= 90 else text[:89] + "…"

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from random import SystemRandom
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from course_utils.exercises.cards import hint_card, show, solution_card, verdict_card
 from course_utils.exercises.comparing import describe
 from course_utils.exercises.judging import NOT_TRIED, Verdict, judge
-from course_utils.exercises.trials import Draw
+from course_utils.exercises.trials import Draw, draws
 from course_utils.language import _
 
 
@@ -72,6 +72,11 @@ class Exercise:
         empty = code.co_code in _EMPTY and constants <= {None}
         return empty and [*names] == [*code.co_varnames[: code.co_argcount]]
 
+    def all_cases(self, seed: int) -> Iterator[tuple]:
+        """The arguments to try it on, in each dtype and on each device."""
+        for draw in draws(seed):
+            yield from self.cases(draw)
+
     def wrap(self, answer: Any) -> Any:
         """What is tried out: here the answer itself."""
         return answer
@@ -98,16 +103,11 @@ class Exercise:
         show(solution_card(self))
 
 
-def no_arguments(draw: Draw) -> Iterable[tuple]:
-    """The cases of a prediction: an experiment takes no arguments."""
-    yield ()
-
-
 @dataclass(eq=False, kw_only=True)
 class Prediction(Exercise):
     """A value to predict. `answer` takes no arguments: it is the experiment that finds it."""
 
-    cases: Callable[[Draw], Iterable[tuple]] = no_arguments
+    cases: Callable[[Draw], Iterable[tuple]] = tuple
     choices: tuple[str, ...] = ()  # where it is not a number
 
     @property
@@ -128,6 +128,10 @@ class Prediction(Exercise):
     def is_untouched(self, answer: Any) -> bool:
         """Is it the gap itself?"""
         return answer is ...
+
+    def all_cases(self, seed: int) -> Iterator[tuple]:
+        """No arguments, once."""
+        yield ()
 
     def wrap(self, answer: Any) -> Callable:
         """A function that gives the learner's value."""

@@ -3,12 +3,11 @@
 import inspect
 import linecache
 import traceback
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from course_utils.exercises.comparing import describe, difference
 from course_utils.exercises.limits import OutOfTime
-from course_utils.exercises.trials import Trial, draws, try_out
+from course_utils.exercises.trials import Trial, try_out
 from course_utils.language import _
 
 NOT_TRIED, RIGHT, NOT_YET = "not tried", "right", "not right yet"
@@ -28,7 +27,7 @@ def judge(exercise, answer: Any, seed: int) -> Verdict:
     function, earlier = exercise.wrap(answer), []
     if not callable(function):
         return Verdict(NOT_YET, _not_a_function(exercise, answer))
-    for arguments in _cases(exercise, seed):
+    for arguments in exercise.all_cases(seed):
         expected = try_out(exercise.answer, arguments)
         got = try_out(function, arguments, SECONDS)
         if not _problem(exercise, expected, got) or _is_accepted(exercise, arguments, got):
@@ -37,11 +36,6 @@ def judge(exercise, answer: Any, seed: int) -> Verdict:
         message = _slip(exercise, arguments, got) or _reason(exercise, expected, got, earlier)
         return Verdict(NOT_YET, message, tuple(_details(exercise, arguments, expected, got)))
     return Verdict(RIGHT, _(exercise.notice))
-
-
-def _cases(exercise, seed) -> Iterator[tuple]:
-    for draw in draws(seed):
-        yield from exercise.cases(draw)
 
 
 def _not_a_function(exercise, answer):

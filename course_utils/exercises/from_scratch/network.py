@@ -27,10 +27,10 @@ half_life = Prediction(
         Slip(
             100,
             N_(
-                "After 100 updates 0.99 ** 100 = 37% is left: that is a common rule, 1 / (1 - decay)."
+                "A common rule, 1 / (1 - decay), but it means something else: after 100 updates "
+                "0.99 ** 100, a good third, is left."
             ),
         ),
-        Slip(99, N_("The digits of the decay: but 0.99 is what is left after *one* update.")),
         Slip(2, N_("So fast it goes with a decay of 0.5 or so, not with 0.99.")),
     ),
     hints=(

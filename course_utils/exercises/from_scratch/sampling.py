@@ -12,7 +12,7 @@ def my_ddim_step(x_t, noise_pred, alpha_t, sigma_t, alpha_next, sigma_next):
 
 def _levels(draw):
     x_t, noise_pred = draw.tensor(1, 2), draw.tensor(0.5, -1)
-    yield x_t.reshape(1, 1, 1, 2), noise_pred.reshape(1, 1, 1, 2), 0.6, 0.8, 0.8, 0.6
+    yield x_t.reshape(1, 1, 1, 2), noise_pred.reshape(1, 1, 1, 2), 0.28, 0.96, 0.6, 0.8
     for shape in ((3, 1, 2, 4), (2, 3, 4, 4)):
         alpha_t, more = draw.uniform(2, low=0.2, high=0.4).tolist()
         alpha_next = alpha_t + more

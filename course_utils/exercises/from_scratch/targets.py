@@ -64,9 +64,7 @@ predict_x0 = Exercise(
     ),
     hints=(
         N_("Solve x_t = alpha_t * x0 + sigma_t * noise for x0, on paper."),
-        N_(
-            "First take the noise away, `x_t - sigma_t * noise_pred`; what is left is alpha_t * x0."
-        ),
+        N_("First take the noise away, `x_t - sigma_t * noise_pred`: alpha_t * x0 is left."),
         N_("Divide by alpha_t; and stretch both with `reshape(-1, 1, 1, 1)`."),
     ),
     why=N_(
