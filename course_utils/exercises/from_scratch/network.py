@@ -18,7 +18,7 @@ def count_updates():
 half_life = Prediction(
     name="half_life",
     answer=count_updates,
-    tolerance=1,
+    tolerance=1.0,
     slips=(
         Slip(
             50,

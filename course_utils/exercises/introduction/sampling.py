@@ -172,10 +172,17 @@ def _degrees(a, b, share):
     return angle.cos() * a + angle.sin() * b
 
 
+def _slerp(a, b, share):
+    """The same turn by the angle that really lies between the two noises (Shoemake 1985)."""
+    angle = torch.acos((a * b).sum() / (a.norm() * b.norm()))
+    return (((1 - share) * angle).sin() * a + (share * angle).sin() * b) / angle.sin()
+
+
 between = Exercise(
     name="between",
     answer=my_between,
     cases=_turns,
+    accepts=(_slerp,),
     slips=(
         Slip(
             lambda a, b, share: (1 - share) * a + share * b,
