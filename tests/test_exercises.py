@@ -536,5 +536,6 @@ def test_no_notebook_holds_a_solution(name):
     for exercise in NOTEBOOKS[name].EXERCISES:
         body = exercise.solution_code.replace(exercise.starter.split("    ...")[0], "")
         assert body.strip() not in text
-        asking = next(c for c in cells_of(name) if c.id.endswith(exercise.name.replace("_", "-")))
+        cell_id = "exercise-" + exercise.name.replace("_", "-")
+        asking = next(c for c in cells_of(name) if c.id == cell_id)
         assert not any(line.strip() in asking.source for line in body.splitlines() if line.strip())

@@ -22,11 +22,21 @@ def difference(expected: Any, got: Any, tolerance: float = 0.0) -> str:
     if got is ...:
         return _("The `...` came back: your result belongs in its place.")
     compare = next((c for kind, c in _COMPARE.items() if isinstance(expected, kind)), _numbers)
-    return compare(expected, got, tolerance)
+    try:
+        return compare(expected, got, tolerance)
+    except Exception as error:
+        return _("Your result cannot be read: {error}").format(error=error)
 
 
 def describe(value: Any) -> str:
     """A value in a few words: small tensors are written out, of large ones the beginning."""
+    try:
+        return _describe(value)
+    except Exception:  # a learner's own class may do anything
+        return type(value).__name__
+
+
+def _describe(value):
     if isinstance(value, Tensor):
         return _describe_tensor(value)
     if isinstance(value, float | np.floating):

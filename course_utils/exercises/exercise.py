@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from course_utils.exercises.cards import hint_card, show, solution_card, verdict_card
 from course_utils.exercises.comparing import describe
 from course_utils.exercises.judging import NOT_TRIED, Verdict, judge
-from course_utils.exercises.trials import Draw, draws
+from course_utils.exercises.trials import Draw, Trial, draws, try_out
 from course_utils.language import _
 
 
@@ -67,15 +67,21 @@ class Exercise:
         code = getattr(answer, "__code__", None)
         if code is None:
             return answer is ...
-        names = inspect.signature(self.answer).parameters
-        constants = set(code.co_consts) - {answer.__doc__}
-        empty = code.co_code in _EMPTY and constants <= {None}
-        return empty and [*names] == [*code.co_varnames[: code.co_argcount]]
+        names = {}
+        exec(self.starter, names)
+        starter = names[self.learners_name].__code__
+        empty = code.co_code in (starter.co_code, (lambda: None).__code__.co_code)
+        constants = set(code.co_consts) - {answer.__doc__, None}
+        return empty and not constants and _arguments(code) == _arguments(starter)
 
     def all_cases(self, seed: int) -> Iterator[tuple]:
         """The arguments to try it on, in each dtype and on each device."""
         for draw in draws(seed):
             yield from self.cases(draw)
+
+    def expect(self, arguments: tuple) -> Trial:
+        """What the solution makes of the arguments."""
+        return try_out(self.answer, arguments)
 
     def wrap(self, answer: Any) -> Any:
         """What is tried out: here the answer itself."""
@@ -109,6 +115,7 @@ class Prediction(Exercise):
 
     cases: Callable[[Draw], Iterable[tuple]] = tuple
     choices: tuple[str, ...] = ()  # where it is not a number
+    found: Trial | None = None
 
     @property
     def learners_name(self) -> str:
@@ -133,6 +140,12 @@ class Prediction(Exercise):
         """No arguments, once."""
         yield ()
 
+    def expect(self, arguments: tuple) -> Trial:
+        """What the experiment gave, made once."""
+        if self.found is None:
+            self.found = super().expect(arguments)
+        return self.found
+
     def wrap(self, answer: Any) -> Callable:
         """A function that gives the learner's value."""
         return lambda: answer
@@ -147,11 +160,5 @@ class Prediction(Exercise):
         return f"{', '.join(most)} or {last}" if most else last
 
 
-def _empty(): ...
-
-
-def _described():
-    """Nothing but a docstring."""
-
-
-_EMPTY = {_empty.__code__.co_code, _described.__code__.co_code}
+def _arguments(code):
+    return code.co_varnames[: code.co_argcount]

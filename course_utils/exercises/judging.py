@@ -11,7 +11,7 @@ from course_utils.exercises.trials import Trial, try_out
 from course_utils.language import _
 
 NOT_TRIED, RIGHT, NOT_YET = "not tried", "right", "not right yet"
-SECONDS = 5  # that a learner's function may take for one input
+SECONDS = 5.0  # that a learner's function may take for one input
 
 
 class Verdict(NamedTuple):
@@ -28,7 +28,7 @@ def judge(exercise, answer: Any, seed: int) -> Verdict:
     if not callable(function):
         return Verdict(NOT_YET, _not_a_function(exercise, answer))
     for arguments in exercise.all_cases(seed):
-        expected = try_out(exercise.answer, arguments)
+        expected = exercise.expect(arguments)
         got = try_out(function, arguments, SECONDS)
         if not _problem(exercise, expected, got) or _is_accepted(exercise, arguments, got):
             earlier.append((expected, got))
@@ -69,7 +69,9 @@ def _problem(exercise, expected: Trial, got: Trial) -> str:
 
 def _error(error):
     if isinstance(error, OutOfTime):
-        text = _("Your function was still running after {seconds} seconds. Does a loop never end?")
+        text = _(
+            "Your function was still running after {seconds:g} seconds. Does a loop never end?"
+        )
         return text.format(seconds=SECONDS)
     text = _("Your function stopped with {kind}: {message}")
     return text.format(kind=type(error).__name__, message=str(error).split("\n")[0]) + _place(error)

@@ -64,7 +64,7 @@ class Trial(NamedTuple):
     drew: bool = False  # from the global random state
 
 
-def try_out(function: Callable, arguments: tuple, seconds: float = 60) -> Trial:
+def try_out(function: Callable, arguments: tuple, seconds: float = 60.0) -> Trial:
     """Call the function on copies; whatever it raises, but for Ctrl-C, is kept, not raised."""
     given = fresh(arguments)
     with kept_random_states(), warnings.catch_warnings():

@@ -13,10 +13,12 @@ def look_inside():
     from diffusers import UNet2DModel
 
     blocks = {"down_block_types": ["DownBlock2D"] * 5, "up_block_types": ["UpBlock2D"] * 5}
-    model = UNet2DModel(64, block_out_channels=[8] * 5, norm_num_groups=4, **blocks)
+    sizes = {"block_out_channels": [8] * 5, "norm_num_groups": 4, "layers_per_block": 1}
+    model = UNet2DModel(64, **sizes, **blocks)
     heights = []
     model.mid_block.register_forward_hook(lambda block, x, out: heights.append(out.shape[2]))
-    model(torch.zeros(1, 3, 64, 64), 0)
+    with torch.no_grad():
+        model(torch.zeros(1, 3, 64, 64), 0)
     return heights[0]
 
 
