@@ -426,9 +426,9 @@ def test_cards_say_the_same_in_a_notebook_and_in_a_terminal(exercise):
     for card in (verdict_card(exercise), hint_card(exercise), solution_card(exercise)):
         reader = Reader(card._repr_html_())
         assert reader.open == []
-        plain = re.sub(r"[\s`]", "", repr(card).replace(":", ""))
+        plain = re.sub(r"[\s`:]", "", repr(card))
         for part in card.paragraphs:
-            assert re.sub(r"[\s`]", "", part) in re.sub(r"\s", "", reader.text)
+            assert re.sub(r"[\s`*]", "", part) in re.sub(r"[\s*]", "", reader.text)
             assert re.sub(r"[\s`:]", "", part) in plain
         assert len(card._repr_html_()) < 6000
 

@@ -17,6 +17,7 @@ BOX = (
     "border-left:5px solid {colour};padding:.5em 1em;margin:.3em 0;"
     "color:var(--jp-ui-font-color1,inherit);line-height:1.5"
 )
+CELL = "text-align:left;font-weight:normal;font-size:inherit"
 CODE = (
     "padding:.5em .8em;overflow:auto;color:inherit;"
     "background:var(--jp-layout-color2,rgba(128,128,128,.15))"
@@ -44,15 +45,15 @@ class Card(NamedTuple):
     def _repr_html_(self) -> str:
         symbol, heading, colour = LOOKS[self.look]
         rows = "".join(
-            f'<tr><th style="text-align:left">{escape(name)}</th>'
-            f'<td style="text-align:left"><code>{escape(text)}</code></td></tr>'
+            f'<tr><th style="{CELL};padding-right:1em">{escape(name)}</th>'
+            f'<td style="{CELL}"><code>{escape(text)}</code></td></tr>'
             for name, text in self.table
         )
         parts = [
             f"<b>{symbol} {escape(_(heading))}</b>: {escape(self.name)}",
             f'<pre style="{CODE}">{escape(self.code)}</pre>' if self.code else "",
             *(f'<div style="margin:.3em 0">{_marked(text)}</div>' for text in self.paragraphs),
-            f"<table>{rows}</table>" if rows else "",
+            f'<table style="margin:0;font-size:inherit">{rows}</table>' if rows else "",
         ]
         return f'<div role="status" style="{BOX.format(colour=colour)}">{"".join(parts)}</div>'
 
@@ -98,6 +99,7 @@ def show(card: Card | Line) -> None:
 
 
 def _marked(text):
-    """HTML, with `code` and line breaks."""
+    """HTML, with `code`, *stress* and line breaks."""
     text = re.sub("`([^`]+)`", r"<code>\1</code>", escape(text, quote=False))
+    text = re.sub(r"(?<!\*)\*(?=[^\s*])([^*]+)(?<=\S)\*", r"<em>\1</em>", text)
     return text.replace("\n", "<br>")

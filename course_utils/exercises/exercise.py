@@ -152,7 +152,7 @@ class Prediction(Exercise):
 
     def describe_expected(self, value: Any) -> str:
         """Of what kind it is; the value is for the learner to find."""
-        text = _("{options}: what the experiment gives, which `{call}.solution()` shows")
+        text = _("{options}; {call}.solution() shows which")
         return text.format(options=self._options(), call=self.call)
 
     def _options(self):

@@ -74,7 +74,9 @@ def _frozen(state):
         state = state.cpu().numpy()
     if isinstance(state, np.ndarray):
         return state.tobytes()
-    return [_frozen(part) for part in state] if isinstance(state, list | tuple) else state
+    if isinstance(state, list | tuple) and len(state) < 100:  # python's 625 numbers stay
+        return [_frozen(part) for part in state]
+    return state
 
 
 @contextmanager
