@@ -18,6 +18,7 @@ from course_utils.images import (
     to_pil,
     to_uint8,
 )
+from course_utils.language import set_language
 from course_utils.laws import asymmetry, off_palette
 from course_utils.loss import diffusion_loss, draw_timesteps, loss_per_level, loss_weights
 from course_utils.memorisation import find_copies
@@ -92,6 +93,7 @@ __all__ = [
     "pick_profile",
     "sample",
     "seed_everything",
+    "set_language",
     "share",
     "slerp",
     "to_display_range",
