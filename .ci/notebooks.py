@@ -18,6 +18,7 @@ from nbclient import NotebookClient
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
+KEPT = ("tags", "translates")  # of a cell's metadata
 
 
 def fingerprint(notebook: nbformat.NotebookNode) -> str:
@@ -33,8 +34,8 @@ def strip(notebook: nbformat.NotebookNode) -> None:
         "language_info": {"name": "python"},
     }
     for cell in notebook.cells:
-        tags = cell.metadata.get("tags")
-        cell.metadata = {"tags": tags} if tags else {}
+        kept = {name: cell.metadata[name] for name in KEPT if name in cell.metadata}
+        cell.metadata = nbformat.from_dict(kept)
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
                 output.data["image/png"] = shrink(output.data["image/png"])

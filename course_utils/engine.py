@@ -116,7 +116,7 @@ class Run:
         now = time.monotonic()
         self.seconds = now - self.began
         if self.accelerator.is_main_process:
-            left = self.seconds / self._progress() - self.seconds
+            left = max(0.0, self.seconds / self._progress() - self.seconds)
             speed = round(training.batch_size / (now - started), 1)
             line = {"step": self.step, "loss": loss, "lr": rate, "images_per_second": speed}
             self.journal.record(left, **line, seconds=round(self.seconds, 3))

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from course_utils.features import SHIPPED, FeatureNetwork, Inception, Pictures
+from course_utils.language import _
 
 CONFIDENT = 0.8  # a probability above this counts as sure
 
@@ -85,7 +86,7 @@ def compare(
         )
     network = pick_features(features, real)
     rows = {}
-    for name, pictures in {**sets, "real pictures (floor)": floor[:n]}.items():
+    for name, pictures in {**sets, _("real pictures (floor)"): floor[:n]}.items():
         seen = _features(pictures, real, network)
         row = {f"Fréchet ({n})": _frechet(*seen), f"kernel ({n})": _kernel(*seen)}
         if hasattr(network, "classify"):

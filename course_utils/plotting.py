@@ -66,7 +66,7 @@ def plot_schedule(
     """The curves alpha_t and sigma_t of the mix; `label` names the schedule in the legend."""
     ax = new_axes(ax, 7, 3.5)
     for values, name in ((schedule.alphas, SIGNAL), (schedule.sigmas, NOISE)):
-        name = f"{label}: {name}" if label else name
+        name = f"{label}: {_(name)}" if label else _(name)
         ax.plot(range(len(values)), values.tolist(), label=name, **line_style(len(ax.lines)))
     return finish(ax, _(TIMESTEP), _("share in the mix"), title)
 
@@ -93,9 +93,7 @@ def compare_schedules(
     if what == "snr":
         ax.set_yscale("log")
         if any((s.snr != s.snr.clamp(*SNR_LIMITS)).any() for s in schedules.values()):
-            add_note(
-                ax, _("values outside [$10^{-6}$, $10^6$], 0 among them, are drawn on that edge")
-            )
+            add_note(ax, _("values outside [10⁻⁶, 10⁶], 0 among them, are drawn on that edge"))
     if what == "plane":
         ax.set(aspect="equal", xlim=(-0.05, 1.05), ylim=(-0.05, 1.05))
         add_note(ax, _("a dot after every tenth of the timesteps"))

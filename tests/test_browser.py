@@ -3,6 +3,7 @@
 Screenshots of the widgets in both themes go to the folder that COURSE_SCREENSHOTS names.
 """
 
+import gettext
 import json
 import os
 import re
@@ -19,10 +20,14 @@ from socket import socket
 import nbformat
 import pytest
 
+from course_utils.language import LOCALE
+
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 ROOT = Path(__file__).parent.parent
 INTRODUCTION, SCRATCH = "01_introduction_to_diffusers", "02_diffusion_models_from_scratch"
+NOTEBOOKS = [INTRODUCTION, SCRATCH, f"ko/{INTRODUCTION}", f"ko/{SCRATCH}"]
+STOPPED = "stopped after {step:,} of {count:,} steps; the model keeps what it has learned"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = [
     *("--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-quic"),
@@ -49,6 +54,12 @@ WIDGETS = {
 BADGE = '<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"/>'
 # For each exercise that the walk may do: a wrong answer and a right one.
 ANSWERS = {
+    "add_noise": (
+        "def my_add_noise(x0, noise, timesteps, alphas_cumprod):\n    return x0",
+        "def my_add_noise(x0, noise, timesteps, alphas_cumprod):\n"
+        "    alpha_bar = alphas_cumprod[timesteps].reshape(-1, 1, 1, 1)\n"
+        "    return alpha_bar**0.5 * x0 + (1 - alpha_bar) ** 0.5 * noise",
+    ),
     "corrupt": (
         "def my_corrupt(x, amount):\n    return x",
         "def my_corrupt(x, amount):\n"
@@ -89,12 +100,28 @@ def screenshots(tmp_path_factory):
     return Path(folder)
 
 
+def plain(name):
+    """The notebook's name without its language."""
+    return name.rpartition("/")[2]
+
+
+def file_name(name):
+    return name.replace("/", "-")
+
+
+def in_its_language(name, message):
+    """What the package says in the notebook's language."""
+    catalogue = gettext.translation("course_utils", LOCALE, [name[:2]], fallback=True)
+    return catalogue.gettext(message)
+
+
 def copy_notebook(name, folder):
     notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
-    cell_id, old, new = LONGER[name]
+    cell_id, old, new = LONGER[plain(name)]
     (cell,) = (cell for cell in notebook.cells if cell.id == cell_id)
     assert old in cell.source
     cell.source = cell.source.replace(old, new)
+    (folder / name).parent.mkdir(exist_ok=True)
     nbformat.write(notebook, folder / f"{name}.ipynb")
     return notebook
 
@@ -163,7 +190,7 @@ class Walk:
         page.on("console", lambda m: m.type == "error" and self.complaints.append(m.text))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.route(re.compile(r"^https://"), answer_for_a_badge)
-        page.goto(f"{address}/lab/workspaces/{name}/tree/{name}.ipynb?token={token}")
+        page.goto(f"{address}/lab/workspaces/{file_name(name)}/tree/{name}.ipynb?token={token}")
         page.locator(".jp-Notebook .jp-Cell").nth(len(notebook.cells) - 1).wait_for(timeout=60_000)
         page.locator(".jp-Notebook .jp-MarkdownCell").first.click()
         page.wait_for_function(KERNEL_IS_IDLE, timeout=60_000)
@@ -215,7 +242,8 @@ class Walk:
             self.page.locator(f'body[data-jp-theme-light="{light}"]').wait_for(state="attached")
             self.page.wait_for_timeout(300)
             output = self.cell(cell_id).locator(".jp-Cell-outputWrapper")
-            output.screenshot(path=folder / f"{name}-{cell_id}-{theme.lower()}.png")
+            picture = f"{file_name(name)}-{cell_id}-{theme.lower()}.png"
+            output.screenshot(path=folder / picture)
 
 
 @pytest.fixture
@@ -227,7 +255,7 @@ def walk(request, lab, browser, screenshots):
         try:
             yield Walk(page, address, token, request.param, notebook), request.param, notebook
         finally:
-            page.screenshot(path=screenshots / f"{request.param}-last.png")
+            page.screenshot(path=screenshots / f"{file_name(request.param)}-last.png")
 
 
 def move_every_control(walk, cell_id):
@@ -256,15 +284,15 @@ def play_and_stop(walk, cell_id):
 
 
 def stop_the_training(walk, cell_id, folder, name):
-    button = walk.cell(cell_id).get_by_role("button", name="Stop")
+    button = walk.cell(cell_id).get_by_role("button", name=in_its_language(name, "Stop"))
     walk.wait_until("the stop button", button.is_visible, seconds=120)
     button.scroll_into_view_if_needed()
     for _ in range(3):  # it renews by itself
         walk.changes(cell_id, lambda: None, seconds=30)
     walk.photograph(cell_id, folder, name + "-running")
     button.press("Enter")
-    stopped = walk.cell(cell_id).get_by_text("the model keeps what it has learned")
-    stopped.wait_for(timeout=30_000)
+    stopped = in_its_language(name, STOPPED).split("{")[-1].partition("}")[2]
+    walk.cell(cell_id).get_by_text(stopped.strip()).wait_for(timeout=30_000)
     assert button.is_disabled()
 
 
@@ -280,31 +308,33 @@ def answer(walk, cell_id, source):
     return walk.cell(cell_id).locator(".jp-Cell-outputWrapper").inner_text()
 
 
-def do_an_exercise(walk, notebook):
+def do_an_exercise(walk, name, notebook):
     cells = [c for c in notebook.cells if "exercise" in c.metadata.get("tags", [])]
     calls = {c.id: re.search(r"(?m)^ex\.(\w+)\.check\(.*$", c.source) for c in cells}
     known = [(cell_id, call) for cell_id, call in calls.items() if call and call[1] in ANSWERS]
     assert known or not cells, "ANSWERS has none of this notebook's exercises"
     for cell_id, call in known[:1]:
         wrong, right = (f"{text}\n\n\n{call[0]}" for text in ANSWERS[call[1]])
-        assert "Not right yet" in answer(walk, cell_id, wrong)
-        assert re.search(r"\bRight\b", answer(walk, cell_id, right))
+        assert in_its_language(name, "Not right yet") in answer(walk, cell_id, wrong)
+        shown = answer(walk, cell_id, right)
+        assert in_its_language(name, "Right") in shown
+        assert in_its_language(name, "Not right yet") not in shown
 
 
 @pytest.mark.notebook
-@pytest.mark.parametrize("walk", [INTRODUCTION, SCRATCH], indirect=True)
+@pytest.mark.parametrize("walk", NOTEBOOKS, indirect=True)
 def test_everything_moves_and_answers(walk, screenshots):
     walk, name, notebook = walk
     walk.run_all()
-    stop_the_training(walk, TRAINING[name], screenshots, name)
+    stop_the_training(walk, TRAINING[plain(name)], screenshots, name)
     walk.wait_for_all()
-    for cell_id, plays in WIDGETS[name].items():
+    for cell_id, plays in WIDGETS[plain(name)].items():
         move_every_control(walk, cell_id)
         if plays:
             play_and_stop(walk, cell_id)
         walk.photograph(cell_id, screenshots, name)
-    walk.photograph(TRAINING[name], screenshots, name)
-    do_an_exercise(walk, notebook)
+    walk.photograph(TRAINING[plain(name)], screenshots, name)
+    do_an_exercise(walk, name, notebook)
     assert walk.errors() == []
     assert "Traceback" not in walk.page.locator(".jp-Notebook").inner_text()
     assert walk.complaints == []

@@ -26,6 +26,13 @@ import course_utils
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
+TEMPLATE = {  # by folder: what is promised, and what stands at the end
+    "notebooks": (
+        ("What you'll do.", "What you'll learn.", "What you need."),
+        *("On your own", "In practice", "Next"),
+    ),
+    "ko": (("할 일.", "배울 것.", "필요한 것."), "스스로 해 보기", "실제 모델에서는", "다음"),
+}
 SMOKE = {**os.environ, "COURSE_PROFILE": "smoke", "HF_HUB_OFFLINE": "1"}
 each_notebook = pytest.mark.parametrize(
     "path", NOTEBOOKS, ids=lambda path: path.relative_to(ROOT / "notebooks").as_posix()
@@ -76,7 +83,7 @@ def test_the_file_is_valid_small_and_free_of_chance(path):
     assert notebook.metadata.kernelspec.name == "python3"
     assert set(notebook.metadata) == {"kernelspec", "language_info", "executed"}
     for cell in notebook.cells:
-        assert set(cell.metadata) <= {"tags"}, f"volatile metadata in {cell.id}"
+        assert set(cell.metadata) <= {"tags", "translates"}, f"volatile metadata in {cell.id}"
         for output in cell.get("outputs", []):
             assert output.output_type != "error", f"{cell.id} stored an error"
             assert "application/vnd.jupyter.widget-view+json" not in output.get("data", {})
@@ -96,13 +103,14 @@ def test_the_template_is_kept(path):
     first, overview = notebook.cells[0].source, notebook.cells[1].source
     assert first.startswith("# ")
     assert "<!-- badges:start -->" in first
-    for promise in ("What you'll do.", "What you'll learn.", "What you need."):
-        assert promise in overview
+    promises, own, practice, following = TEMPLATE[path.parent.name]
+    for promise in promises:
+        assert f"**{promise}**" in overview
     assert re.search(r"CPU.*GPU", overview, re.S), "say how long it takes, and on what"
     headings = [line for c in notebook.cells for line in c.source.splitlines() if "## " in line]
-    assert any("On your own" in heading for heading in headings)
-    assert any("In practice" in heading for heading in headings)
-    assert "**Next" in notebook.cells[-1].source
+    assert f"## {own}" in headings
+    assert f"## {practice}" in headings
+    assert f"**{following}" in notebook.cells[-1].source
 
 
 @each_notebook

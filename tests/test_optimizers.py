@@ -117,6 +117,14 @@ def test_all_directions_come_out_about_equally_long(shape):
     torch.testing.assert_close(u @ torch.diag_embed(along) @ vh, found, rtol=0, atol=1e-4)
 
 
+def test_autocast_changes_nothing():
+    torch.manual_seed(0)
+    matrices = torch.randn(2, 32, 288)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = orthogonalise(matrices)
+    assert torch.equal(inside, orthogonalise(matrices))
+
+
 def test_what_cannot_be_used_is_named():
     with pytest.raises(ValueError, match="optimizer must be one of adamw, muon; got 'sgd'"):
         make_optimizer(UNet(channels=(8,)), 0.01, "sgd")

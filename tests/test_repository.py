@@ -54,7 +54,7 @@ MAY_IMPORT = {
     "training": {"loss", "noise", "optimizers"},
     "sampling": {"checks", "noise"},
     "features": {"checks", "images", "runtime"},
-    "metrics": {"features"},
+    "metrics": {"features", "language"},
     "memorisation": {"features", "images"},
     "laws": {"butterflies", "features", "images"},
     "figure": set(),

@@ -156,8 +156,8 @@ class Prediction(Exercise):
         return text.format(options=self._options(), call=self.call)
 
     def _options(self):
-        *most, last = [f'"{choice}"' for choice in self.choices] or ["a number"]
-        return f"{', '.join(most)} or {last}" if most else last
+        *most, last = [f'"{choice}"' for choice in self.choices] or [_("a number")]
+        return _("{first} or {last}").format(first=", ".join(most), last=last) if most else last
 
 
 def _arguments(code):
