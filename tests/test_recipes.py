@@ -163,7 +163,7 @@ def test_flops_are_those_of_the_convolutions():
     assert plan.flops_per_step > 4 * 2 * conv
     double = replace(SMALL, training=replace(SMALL.training, batch_size=8))
     assert make_plan(double, rate=1.0).flops_per_step == 2 * plan.flops_per_step
-    assert plan.seconds == pytest.approx(3 * plan.flops_per_step / 0.25)
+    assert plan.seconds == pytest.approx(3 * plan.flops_per_step / 0.5)
 
 
 def test_the_list_of_recipes_has_a_line_for_each():

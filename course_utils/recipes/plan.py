@@ -12,7 +12,7 @@ from course_utils.recipes import Recipe, parts
 from course_utils.runtime import has_bfloat16, pick_device
 
 PIECE = 2  # pictures that are counted; a batch costs in proportion
-EFFICIENCY = 0.25  # how much of the rate of a large matrix product training reaches, roughly
+EFFICIENCY = 0.5  # how much of the rate of a large matrix product training reaches, roughly
 
 
 class Plan(NamedTuple):
