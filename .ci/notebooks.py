@@ -39,6 +39,7 @@ def strip(notebook: nbformat.NotebookNode) -> None:
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
                 output.data["image/png"] = shrink(output.data["image/png"])
+                output.data.pop("image/jpeg", None)  # the same once more, of PIL
 
 
 def shrink(png: str) -> str:
