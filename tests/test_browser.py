@@ -61,10 +61,11 @@ ANSWERS = {
         "    return alpha_bar**0.5 * x0 + (1 - alpha_bar) ** 0.5 * noise",
     ),
     "corrupt": (
-        "def my_corrupt(x, amount):\n    return x",
-        "def my_corrupt(x, amount):\n"
+        "def my_corrupt(x, amount, generator):\n    return x",
+        "def my_corrupt(x, amount, generator):\n"
+        "    noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)\n"
         "    amount = amount.reshape(-1, 1, 1, 1)\n"
-        "    return (1 - amount) * x + amount * torch.rand_like(x)",
+        "    return (1 - amount) * x + amount * noise",
     ),
 }
 KERNEL_IS_IDLE = """() => {

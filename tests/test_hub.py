@@ -58,7 +58,7 @@ def test_what_is_shared_loads_back_to_the_last_weight(saved, data, fake_hub):
         assert torch.equal(a, b)
     card = (fake_hub / "me" / "mine" / "README.md").read_text(encoding="utf-8")
     assert 'from_pretrained("me/mine")' in card
-    assert "1,200 steps on 5 pictures of\n8 x 8 pixels (offline)" in card
+    assert "| Pictures | 5 of 8 x 8 pixels, offline |\n| Training | 1,200 steps |" in card
     assert card.startswith("---\nlibrary_name: diffusers\n")
     assert "hf_secret" not in card
 
