@@ -1,5 +1,6 @@
 """The training command: what it leaves, that nothing is lost, and that processes don't matter."""
 
+import io
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDPMPipeline
+from loopback import Hub
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -53,11 +55,11 @@ def train(folder, **changes):
     return main(["train", *options(folder, changes)])
 
 
-def start(folder, changes=(), launcher=(sys.executable,)):
+def start(folder, changes=(), launcher=(sys.executable,), environment=()):
     """The command in a process of its own."""
     command = [*launcher, "-m", "course_utils.cli", "train", *options(folder, changes)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | dict(environment)
     return subprocess.Popen(command, env=environment, **pipes)
 
 
@@ -378,6 +380,24 @@ def test_a_folder_of_your_own_trains_without_a_change_to_code(picture_folder, tm
     assert result["num_pictures"] == 12
     card = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
     assert "not stated" in card
+
+
+@pytest.mark.parametrize("how", [{}, {"--data.streaming": []}], ids=["in memory", "streamed"])
+def test_a_dataset_of_the_hub_trains_by_its_name(how, tmp_path):
+    import datasets
+
+    pictures = [to_pil(image) for image in draw_butterflies(12, 40, seed=5)[0]]
+    rows = datasets.Dataset.from_dict({"photo": pictures}).cast_column("photo", datasets.Image())
+    rows.to_parquet(file := io.BytesIO())
+    changes = {"--recipe": "hub-64", "--data.path": "me/moths", "--data.column": "photo", **how}
+    changes |= {"--data.num-images": None, "--max-steps": "2"}
+    with Hub(files={"train.parquet": file.getvalue()}) as url:
+        hub = {"HF_ENDPOINT": url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "home")}
+        process = start(tmp_path / "run", changes, environment=hub)
+        output, _ = process.communicate()
+    assert process.returncode == 0, output
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert (result["data"], result["num_pictures"]) == ("me/moths", 12)
 
 
 def test_a_stream_goes_on_where_it_was(picture_folder, tmp_path):
