@@ -244,6 +244,21 @@ def test_a_signal_saves_and_says_how_to_go_on(finished, tmp_path, number):
     assert len(losses(folder)) == step
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+def test_two_processes_stop_at_the_same_step(tmp_path):
+    folder = tmp_path / "stopped"
+    patient = {"--checkpoint-every": "1000", "--max-steps": "100000"}
+    process = start(folder, patient, launcher=LAUNCH)
+    while not (folder / "logs" / "log.jsonl").exists() or len(losses(folder)) < 2:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    process.terminate()
+    output, _ = process.communicate()
+    (line,) = [line for line in output.splitlines() if line.startswith("SIGTERM")]
+    assert "go on with --resume" in line
+    assert steps_saved(folder) == [len(losses(folder))]
+
+
 def test_a_time_budget_ends_in_time_with_a_model(tmp_path):
     assert train(tmp_path / "run", max_steps=None, max_seconds="6") == 0
     result = json.loads((tmp_path / "run" / "result.json").read_text())
