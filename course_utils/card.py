@@ -1,10 +1,11 @@
 """The page that tells what a model is: for the pipeline of a notebook, and for a run."""
 
 from collections.abc import Mapping
-from importlib.metadata import metadata
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
 from course_utils.data import ImageData
+from course_utils.hub import check_saved_model
 
 HEAD = """---
 library_name: {library}
@@ -70,17 +71,11 @@ def write_run_card(folder: Path, result: Mapping, licence: str) -> Path:
 
 
 def _write(folder: Path, title: str, facts: Mapping[str, str], distances: str = "") -> Path:
+    check_saved_model(folder)
     is_pipeline = (folder / "model_index.json").is_file()
-    if not is_pipeline and not (folder / "model.safetensors").is_file():
-        raise FileNotFoundError(
-            f"folder {str(folder)!r} holds no pipeline (no model_index.json): "
-            "save one there with pipeline.save_pretrained"
-        )
     library = "diffusers" if is_pipeline else "course_utils"
-    course = metadata("diffusion-course").get_all("Project-URL")[0].split(", ")[1]
-    code = (PIPELINE if is_pipeline else NETWORK).format(
-        name=f"your-name/{folder.name}", course=course
-    )
+    code = PIPELINE if is_pipeline else NETWORK
+    code = code.format(name=f"your-name/{folder.name}", course=_course())
     table = "".join(f"| {name} | {value} |\n" for name, value in facts.items())
     parts = [
         HEAD.format(title=title, library=library),
@@ -92,3 +87,11 @@ def _write(folder: Path, title: str, facts: Mapping[str, str], distances: str = 
     card = folder / "README.md"
     card.write_text("".join(parts), encoding="utf-8")
     return card
+
+
+def _course() -> str:
+    """Where the package comes from; in a clone that is not installed, its name."""
+    try:
+        return metadata("diffusion-course").get_all("Project-URL")[0].split(", ")[1]
+    except PackageNotFoundError:
+        return "of the diffusion course"

@@ -57,6 +57,8 @@ class Sample:
         from course_utils.product import save_images
         from course_utils.recipes.parts import load_trained
 
+        if self.output.suffix not in (".npz", ".png"):  # known before anything is drawn
+            raise ValueError(f"output must end in .npz or .png, got {str(self.output)!r}")
         trained = load_trained(self.model)
         trained.model.to(pick_device())
         drawn = trained.draw(self.num_images, seed=self.seed, batch_size=self.batch_size)

@@ -18,14 +18,19 @@ def files_to_share(folder: Path | str) -> list[Path]:
     Raises FileNotFoundError where the folder holds no saved model.
     """
     folder = Path(folder)
+    check_saved_model(folder)
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    inside = [(path, path.relative_to(folder).parts) for path in files]
+    return [p for p, parts in inside if parts[0] not in KEPT_BACK and not _hidden(parts)]
+
+
+def check_saved_model(folder: Path) -> None:
+    """Raises FileNotFoundError where the folder holds neither a pipeline nor a `UNet` of a run."""
     if not any((folder / name).is_file() for name in ("model_index.json", "model.safetensors")):
         raise FileNotFoundError(
             f"folder {str(folder)!r} holds no pipeline (no model_index.json): "
             "save one there with pipeline.save_pretrained"
         )
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    inside = [(path, path.relative_to(folder).parts) for path in files]
-    return [p for p, parts in inside if parts[0] not in KEPT_BACK and not _hidden(parts)]
 
 
 def share(folder: Path | str, repo_id: str, *, private: bool = False) -> str:

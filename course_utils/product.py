@@ -15,9 +15,10 @@ from course_utils.memorisation import find_copies
 from course_utils.metrics import compare
 from course_utils.recipes import Data, Recipe, load_recipe, parts
 from course_utils.recipes.plan import make_plan
+from course_utils.recipes.tables import RESULT
 from course_utils.runtime import pick_device
 
-RESULT, SHEET = "result.json", "samples.png"
+SHEET = "samples.png"
 COMPARED = 5000  # training pictures among which copies are looked for
 
 
@@ -34,18 +35,12 @@ def save_sheet(sheet: Tensor, path: Path) -> None:
 
 
 def save_images(images: Tensor, path: Path) -> None:
-    """uint8 (N, C, H, W) as `.npz`, under the name "images", or as one sheet, `.png`.
-
-    Raises ValueError for another ending.
-    """
+    """uint8 (N, C, H, W) as `.npz`, under the name "images", or as one sheet, `.png`."""
     if path.suffix == ".png":
-        save_sheet(make_grid(images, fill=255), path)
-    elif path.suffix == ".npz":
-        file = BytesIO()
-        np.savez_compressed(file, images=images.numpy())
-        write_file(path, file.getvalue())
-    else:
-        raise ValueError(f"output must end in .npz or .png, got {str(path)!r}")
+        return save_sheet(make_grid(images, fill=255), path)
+    file = BytesIO()
+    np.savez_compressed(file, images=images.numpy())
+    return write_file(path, file.getvalue())
 
 
 def evaluate(folder: Path, num_images: int) -> dict:

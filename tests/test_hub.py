@@ -1,5 +1,6 @@
 """Sharing: the card, and a folder that is uploaded whole and loads back."""
 
+import importlib.metadata
 import shutil
 
 import huggingface_hub
@@ -61,6 +62,14 @@ def test_what_is_shared_loads_back_to_the_last_weight(saved, data, fake_hub):
     assert "| Pictures | 5 of 8 x 8 pixels, offline |\n| Training | 1,200 steps |" in card
     assert card.startswith("---\nlibrary_name: diffusers\n")
     assert "hf_secret" not in card
+
+
+def test_a_clone_that_is_not_installed_writes_cards(saved, data, monkeypatch):
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("course_utils.card.metadata", missing)
+    assert write_model_card(saved[1], title="Mine", num_steps=1, data=data).is_file()
 
 
 def test_the_card_can_be_read_by_the_hub(saved, data):

@@ -81,7 +81,7 @@ MAY_IMPORT = {
 PICTURES = {"butterflies", "data", "folder", "images"}
 MAY_IMPORT |= {
     "recipes": {"checks", "loss", "models", "noise", "runtime", "sampling", *PICTURES},
-    "card": {"data"},
+    "card": {"data", "hub"},
     "hub": set(),
     "checkpoints": set(),
     "journal": {"checkpoints"},

@@ -10,7 +10,7 @@ from course_utils.recipes import Recipe
 from course_utils.recipes.plan import make_plan, matmul_rate
 
 SCOREBOARD = Path(__file__).parents[1] / "results" / "scoreboard"
-RESULT = "result.json"
+RESULT = "result.json"  # in a run's folder
 
 
 def plans(recipes: Mapping[str, Recipe]) -> str:
