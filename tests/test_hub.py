@@ -6,25 +6,17 @@ import shutil
 import huggingface_hub
 import pytest
 import torch
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers import DDPMPipeline
+from tiny import tiny_pipeline
 
 from course_utils import PRETRAINED, ImageData, share, write_model_card
 
 
 @pytest.fixture
 def saved(tmp_path):
-    torch.manual_seed(0)
-    model = UNet2DModel(
-        sample_size=8,
-        block_out_channels=(8, 8),
-        layers_per_block=1,
-        norm_num_groups=4,
-        down_block_types=("DownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "UpBlock2D"),
-    )
-    folder = tmp_path / "mine"
-    DDPMPipeline(unet=model, scheduler=DDPMScheduler()).save_pretrained(folder)
-    return model, folder
+    pipeline, folder = tiny_pipeline(), tmp_path / "mine"
+    pipeline.save_pretrained(folder)
+    return pipeline.unet, folder
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 import torch
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers import DDPMPipeline
+from tiny import tiny_pipeline
 from writable_hub import WritableHub
 
 TOKEN = "hf_secretSECRETsecret"
@@ -15,17 +16,8 @@ TOKEN = "hf_secretSECRETsecret"
 @pytest.fixture
 def run(tmp_path):
     """A folder as `train` leaves it."""
-    torch.manual_seed(0)
-    model = UNet2DModel(
-        sample_size=8,
-        block_out_channels=(8, 8),
-        layers_per_block=1,
-        norm_num_groups=4,
-        down_block_types=("DownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "UpBlock2D"),
-    )
     folder = tmp_path / "run"
-    DDPMPipeline(unet=model, scheduler=DDPMScheduler()).save_pretrained(folder)
+    tiny_pipeline().save_pretrained(folder)
     (folder / "README.md").write_text('load "your-name/run"', encoding="utf-8")
     (folder / "samples").mkdir()
     (folder / "samples" / "step-000000010.png").write_bytes(b"png")

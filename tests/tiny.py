@@ -1,6 +1,7 @@
-"""The smallest things that the loss and the training loop work on."""
+"""The smallest things that losses, training and sharing work on."""
 
 import torch
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from torch import nn
 
 
@@ -22,3 +23,16 @@ def tiny(seed=0):
 
 def images(b=8, seed=0):
     return torch.rand(b, 1, 4, 4, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def tiny_pipeline(seed=0):
+    torch.manual_seed(seed)
+    model = UNet2DModel(
+        sample_size=8,
+        block_out_channels=(8, 8),
+        layers_per_block=1,
+        norm_num_groups=4,
+        down_block_types=("DownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "UpBlock2D"),
+    )
+    return DDPMPipeline(unet=model, scheduler=DDPMScheduler())
