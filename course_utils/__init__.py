@@ -1,7 +1,6 @@
 """Helpers of the diffusion course: three nouns, data, model, schedule; two verbs, train, sample."""
 
-from course_utils.butterflies import SPECIES, draw_butterflies
-from course_utils.card import write_model_card
+from course_utils import _moved  # noqa: F401 - the names of before
 from course_utils.data import (
     ImageData,
     load_butterflies,
@@ -9,7 +8,10 @@ from course_utils.data import (
     load_image_folder,
     make_loader,
 )
-from course_utils.hub import share
+from course_utils.data.butterflies import SPECIES, draw_butterflies
+from course_utils.evaluation.butterfly_laws import asymmetry, off_palette
+from course_utils.evaluation.copies import find_copies
+from course_utils.evaluation.distances import classify, compare, frechet_distance, kernel_distance
 from course_utils.images import (
     from_pil,
     make_grid,
@@ -19,13 +21,7 @@ from course_utils.images import (
     to_uint8,
 )
 from course_utils.language import set_language
-from course_utils.laws import asymmetry, off_palette
-from course_utils.loss import diffusion_loss, draw_timesteps, loss_per_level, loss_weights
-from course_utils.memorisation import find_copies
-from course_utils.metrics import classify, compare, frechet_distance, kernel_distance
 from course_utils.models import BasicUNet, UNet, count_parameters
-from course_utils.noise import NoiseSchedule, corrupt, expand_like
-from course_utils.optimizers import make_optimizer
 from course_utils.runtime import (
     PRETRAINED,
     fast_arithmetic,
@@ -36,7 +32,12 @@ from course_utils.runtime import (
     seed_everything,
 )
 from course_utils.sampling import SampleStep, sample, slerp
+from course_utils.schedule import NoiseSchedule, corrupt, expand_like
+from course_utils.sharing.card import write_model_card
+from course_utils.sharing.upload import share
 from course_utils.training import EMA, TrainStep, cycle, train
+from course_utils.training.loss import diffusion_loss, draw_timesteps, loss_per_level, loss_weights
+from course_utils.training.optimizers import make_optimizer
 
 _PLOTS = (
     "animate_sampling",

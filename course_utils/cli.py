@@ -34,11 +34,11 @@ class Train:
             recipe = replace(recipe, training=replace(recipe.training, **budget))
         recipe = parse_recipe(asdict(recipe))
         if self.dry_run:
-            from course_utils.recipes.tables import plans
+            from course_utils.runs.scoreboard import plans
 
             print(json.dumps(asdict(recipe), indent=1), plans({self.recipe: recipe}), sep="\n")
             return 0
-        from course_utils.engine import train_recipe
+        from course_utils.runs.trainer import train_recipe
 
         return train_recipe(recipe, self.options)
 
@@ -54,8 +54,8 @@ class Sample:
     batch_size: int = 64  # pictures that are drawn together
 
     def run(self) -> int:
-        from course_utils.product import save_images
-        from course_utils.recipes.parts import load_trained
+        from course_utils.recipes.build import load_trained
+        from course_utils.runs.outputs import save_images
 
         if self.output.suffix not in (".npz", ".png"):  # known before anything is drawn
             raise ValueError(f"output must end in .npz or .png, got {str(self.output)!r}")
@@ -75,7 +75,7 @@ class Evaluate:
     num_images: int = 500
 
     def run(self) -> int:
-        from course_utils.product import evaluate
+        from course_utils.runs.outputs import evaluate
 
         for name, value in evaluate(self.model, self.num_images).items():
             print(f"{name:16} {value:,.3f}" if isinstance(value, float) else f"{name:16} {value}")
@@ -89,7 +89,7 @@ class Recipes:
     results: tuple[Path, ...] | None = None  # runs to add to the scoreboard, which is shown
 
     def run(self) -> int:
-        from course_utils.recipes.tables import plans, scoreboard
+        from course_utils.runs.scoreboard import plans, scoreboard
 
         if self.results is not None:
             print(scoreboard(self.results))
@@ -108,7 +108,7 @@ class Push:
     private: bool = False  # only you can see it
 
     def run(self) -> int:
-        from course_utils.hub import files_to_share, share
+        from course_utils.sharing.upload import files_to_share, share
 
         files = files_to_share(self.model)
         for path in files:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.checks import check_prediction_type, check_same_shape
-from course_utils.noise import CurvePoint, Images, NoiseSchedule, call_model
+from course_utils.schedule import CurvePoint, Images, NoiseSchedule, call_model
 
 
 class SampleStep(NamedTuple):

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from course_utils.checks import PREDICTION_TYPES
-from course_utils.noise import NoiseSchedule
 from course_utils.sampling import sample, trailing_timesteps
+from course_utils.schedule import NoiseSchedule
 
 BETAS = {"linear": "linear", "cosine": "squaredcos_cap_v2"}
 SCHEDULES = {"linear": NoiseSchedule.linear, "cosine": NoiseSchedule.cosine}

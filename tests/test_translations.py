@@ -114,11 +114,11 @@ def test_one_changed_readme_line_is_named_and_shown(copy):
 
 
 def test_one_changed_message_is_named(copy):
-    path = copy / "course_utils" / "plotting.py"
+    path = copy / "course_utils" / "plotting" / "schedules.py"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace('_("running average")', '_("mean")'), encoding="utf-8")
     missing, unused = tool.problems(copy)
-    assert missing == "course_utils/plotting.py: no translation of 'mean'"
+    assert missing == "course_utils/plotting/schedules.py: no translation of 'mean'"
     assert unused == "no longer used: 'running average'"
 
 
@@ -229,7 +229,7 @@ def test_every_figure_has_hangul(tmp_path, korean):
     """A syllable is drawn as itself, not as the box for what a font lacks."""
     import matplotlib.pyplot as plt
 
-    from course_utils.figure import find_hangul
+    from course_utils.plotting.style import find_hangul
 
     assert find_hangul()
     figure, ax = plt.subplots(figsize=(2, 1))

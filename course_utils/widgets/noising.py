@@ -9,8 +9,8 @@ from torch import Tensor
 
 from course_utils.checks import check_images
 from course_utils.language import _
-from course_utils.noise import NoiseSchedule
 from course_utils.plotting import plot_schedule, show_corruption, show_images
+from course_utils.schedule import NoiseSchedule
 from course_utils.widgets.controls import control, is_live, panel, still
 from course_utils.widgets.page import beside, curves, picture, words
 

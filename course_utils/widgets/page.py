@@ -11,8 +11,8 @@ from html import escape
 
 from torch import Tensor
 
-from course_utils.figure import COLOURS
 from course_utils.images import make_grid, to_pil
+from course_utils.plotting.style import COLOURS
 
 INK = "var(--colab-primary-text-color, var(--jp-ui-font-color1, currentColor))"
 LINES = COLOURS[:2]  # stand out from white and from near black

@@ -9,11 +9,11 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from course_utils.figure import new_axes
 from course_utils.language import _
-from course_utils.noise import NoiseSchedule
 from course_utils.plotting import show_images
+from course_utils.plotting.style import new_axes
 from course_utils.sampling import sample
+from course_utils.schedule import NoiseSchedule
 from course_utils.widgets.controls import control, is_live, panel, still
 from course_utils.widgets.page import bar, beside, picture, words
 

@@ -7,10 +7,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from course_utils.figure import new_axes
 from course_utils.language import _
-from course_utils.pictures import check_steps
 from course_utils.plotting import show_film, show_rows
+from course_utils.plotting.pictures import check_steps
+from course_utils.plotting.style import new_axes
 from course_utils.sampling import slerp
 from course_utils.widgets.controls import control, is_live, panel, player, still
 from course_utils.widgets.page import beside, picture, words

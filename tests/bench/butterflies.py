@@ -12,8 +12,8 @@ from common import butterfly_recipe, draw, step_seconds, train_for
 from predecessor import draw_butterflies_by_ddpm, train_butterflies
 
 from course_utils import draw_butterflies, load_butterflies, seed_everything
-from course_utils.laws import asymmetry, off_palette
-from course_utils.metrics import compare
+from course_utils.evaluation.butterfly_laws import asymmetry, off_palette
+from course_utils.evaluation.distances import compare
 from course_utils.runtime import hardware
 
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from course_utils import EMA, NoiseSchedule, UNet, make_loader, sample, seed_everything, train
-from course_utils.loss import logit_normal
 from course_utils.runtime import fast_arithmetic, pick_device
+from course_utils.training.loss import logit_normal
 
 DEVICE = pick_device()
 

@@ -18,10 +18,10 @@ from tqdm import tqdm
 
 from course_utils import EMA, NoiseSchedule, load_digits, train
 from course_utils.checks import PREDICTION_TYPES
-from course_utils.loss import TIMESTEP_SAMPLINGS, WEIGHTINGS
-from course_utils.measured import DESIGN_CHOICES, summary
-from course_utils.metrics import classify, frechet_distance
+from course_utils.evaluation.benchmarks import DESIGN_CHOICES, summary
+from course_utils.evaluation.distances import classify, frechet_distance
 from course_utils.runtime import fast_arithmetic, hardware
+from course_utils.training.loss import TIMESTEP_SAMPLINGS, WEIGHTINGS
 
 SCHEDULES = ("linear", "cosine", "straight")
 SAMPLERS = {

@@ -14,7 +14,7 @@ from common import digit_recipe, draw, step_seconds, train_for
 from predecessor import draw_with_toy, train_toy
 
 from course_utils import load_digits, seed_everything, to_uint8
-from course_utils.metrics import compare
+from course_utils.evaluation.distances import compare
 from course_utils.runtime import hardware
 
 

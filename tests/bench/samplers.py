@@ -20,8 +20,8 @@ from diffusers import (
 from tqdm import tqdm
 
 from course_utils import PRETRAINED, NoiseSchedule, draw_butterflies, sample
-from course_utils.measured import SAMPLERS
-from course_utils.metrics import frechet_distance, kernel_distance
+from course_utils.evaluation.benchmarks import SAMPLERS
+from course_utils.evaluation.distances import frechet_distance, kernel_distance
 from course_utils.runtime import hardware
 
 CALLS = (5, 8, 10, 15, 20, 30, 50)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_utils import draw_butterflies, load_digits, seed_everything, to_model_range
-from course_utils.features import SHIPPED, FeatureNetwork, weights_file
+from course_utils.evaluation.features import SHIPPED, FeatureNetwork, weights_file
 
 
 def pictures(name: str) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:

@@ -5,7 +5,7 @@ from course_utils.exercises.from_scratch.network import embedding, half_life
 from course_utils.exercises.from_scratch.sampling import ddim, timesteps
 from course_utils.exercises.from_scratch.targets import predict_x0, velocity
 from course_utils.exercises.from_scratch.toy import brightness, corrupt, remaining
-from course_utils.exercises.progress import show_progress
+from course_utils.exercises.judge.progress import show_progress
 
 EXERCISES = (
     *(brightness, corrupt, remaining, predict_x0, velocity, half_life),

@@ -1,6 +1,6 @@
 """Numbers: the Fréchet distance in one dimension, and a weight for each noise level."""
 
-from course_utils.exercises.exercise import Exercise, Slip
+from course_utils.exercises.judge.exercise import Exercise, Slip
 from course_utils.language import N_
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from course_utils.exercises.exercise import Exercise, Prediction, Slip
+from course_utils.exercises.judge.exercise import Exercise, Prediction, Slip
 from course_utils.language import N_
 
 

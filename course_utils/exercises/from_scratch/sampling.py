@@ -1,6 +1,6 @@
 """The sampler: one step of DDIM, and the timesteps at which it stops."""
 
-from course_utils.exercises.exercise import Exercise, Slip
+from course_utils.exercises.judge.exercise import Exercise, Slip
 from course_utils.language import N_
 
 

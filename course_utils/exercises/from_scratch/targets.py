@@ -1,6 +1,6 @@
 """Three views of one answer: the clean picture from the noise, and from the velocity."""
 
-from course_utils.exercises.exercise import Exercise, Slip
+from course_utils.exercises.judge.exercise import Exercise, Slip
 from course_utils.language import N_
 
 

@@ -3,7 +3,7 @@
 import torch
 
 import course_utils as cu
-from course_utils.exercises.exercise import Exercise, Prediction, Slip
+from course_utils.exercises.judge.exercise import Exercise, Prediction, Slip
 from course_utils.language import N_
 
 

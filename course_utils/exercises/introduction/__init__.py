@@ -4,7 +4,7 @@ from course_utils.exercises.introduction.data import first_guess, model_range
 from course_utils.exercises.introduction.network import deepest, noise_loss
 from course_utils.exercises.introduction.sampling import between, calls, halfway
 from course_utils.exercises.introduction.schedule import add_noise, alphas_cumprod, crossing
-from course_utils.exercises.progress import show_progress
+from course_utils.exercises.judge.progress import show_progress
 
 EXERCISES = (
     *(first_guess, model_range, crossing, add_noise, alphas_cumprod),

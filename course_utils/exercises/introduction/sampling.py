@@ -3,8 +3,8 @@
 import torch
 
 import course_utils as cu
-from course_utils.exercises.exercise import Exercise, Prediction, Slip
 from course_utils.exercises.introduction.network import TinyNetwork
+from course_utils.exercises.judge.exercise import Exercise, Prediction, Slip
 from course_utils.language import N_
 
 

@@ -1,0 +1,75 @@
+"""Modules that had another name once: `import course_utils.noise` works, and says what is new."""
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import sys
+import types
+import warnings
+
+MOVED = {
+    "butterflies": ("data.butterflies",),
+    "digits": ("data.digits",),
+    "folder": ("data.decoding",),
+    "fetch": ("data.hub",),
+    "noise": ("schedule", "models.calling"),
+    "loss": ("training.loss",),
+    "optimizers": ("training.optimizers",),
+    "metrics": ("evaluation.distances",),
+    "features": ("evaluation.features",),
+    "memorisation": ("evaluation.copies",),
+    "laws": ("evaluation.butterfly_laws",),
+    "measured": ("evaluation.benchmarks",),
+    "figure": ("plotting.style",),
+    "pictures": ("plotting.pictures",),
+    "curves": ("plotting.curves",),
+    "animation": ("plotting.animation",),
+    "engine": ("runs.trainer",),
+    "rundir": ("runs.folder",),
+    "checkpoints": ("runs.checkpoints",),
+    "journal": ("runs.log",),
+    "product": ("runs.outputs",),
+    "recipes.batches": ("runs.batches",),
+    "recipes.plan": ("runs.cost",),
+    "recipes.tables": ("runs.scoreboard",),
+    "recipes.parts": ("recipes.build",),
+    "papermill_output": ("runs.papermill",),
+    "card": ("sharing.card",),
+    "hub": ("sharing.upload",),
+    **{
+        f"exercises.{name}": (f"exercises.judge.{name}",)
+        for name in ("exercise", "judging", "cards", "comparing", "trials", "limits", "progress")
+    },
+}
+
+
+class OldNames(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds a module by its old name; what is asked of it comes from the modules of today."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        """A spec for the names in `MOVED`, None for all others."""
+        if fullname.removeprefix(f"{__package__}.") in MOVED:
+            return importlib.machinery.ModuleSpec(fullname, self)
+        return None
+
+    def create_module(self, spec):
+        """A module whose attributes are looked up in the new ones."""
+        new = [f"{__package__}.{n}" for n in MOVED[spec.name.removeprefix(f"{__package__}.")]]
+        module = types.ModuleType(spec.name, f"Moved to {', '.join(new)}.")
+
+        def look_up(name):
+            for place in new:
+                if hasattr(found := importlib.import_module(place), name):
+                    return getattr(found, name)
+            raise AttributeError(f"module {spec.name!r} has no attribute {name!r}")
+
+        module.__getattr__ = look_up
+        message = f"{spec.name} is {' and '.join(new)} now: import from there"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return module
+
+    def exec_module(self, module):
+        """Nothing is left to do."""
+
+
+sys.meta_path.append(OldNames())

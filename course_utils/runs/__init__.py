@@ -1,0 +1,1 @@
+"""Training at every scale: what happens between a recipe and the folder that a run leaves."""

