@@ -24,7 +24,7 @@ class Plan(NamedTuple):
     seconds: float
 
 
-def make_plan(recipe: Recipe, rate: float | None = None) -> Plan:
+def make_plan(recipe: Recipe, rate: float | int | None = None) -> Plan:
     """Count on a model without memory; `rate` is the machine's, in FLOP/s (None: measured).
 
     Bytes are weights, gradient, average and two moments in float32, and what the backward pass
