@@ -1,6 +1,6 @@
 """How long the course's first moves take: `python tests/bench/basics.py`.
 
-The import, in fresh processes, and the drawing of butterflies; medians of several repetitions.
+The import, in fresh processes, and butterflies, drawn and in batches; medians of repetitions.
 """
 
 import subprocess
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from statistics import median
 
-from course_utils import draw_butterflies
+from course_utils import draw_butterflies, make_loader
 from course_utils.runtime import hardware
 
 
@@ -39,6 +39,9 @@ def main() -> None:
     for size in (32, 64):
         took = seconds(lambda size=size: draw_butterflies(1000, size), 3)
         print(f"1,000 butterflies at {size} px           {took * 1e3:8.0f} ms")
+    loader = make_loader(draw_butterflies(1000, 32)[0], 64, flip=True)
+    took = seconds(lambda: sum(1 for _ in loader)) / len(loader)
+    print(f"a batch of 64 of them, from memory   {took * 1e3:8.2f} ms")
 
 
 if __name__ == "__main__":
