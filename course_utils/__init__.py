@@ -9,9 +9,16 @@ from course_utils.data import (
     make_loader,
 )
 from course_utils.data.butterflies import SPECIES, draw_butterflies
+from course_utils.evaluation.benchmarks import design_choices, sampler_distances
 from course_utils.evaluation.butterfly_laws import asymmetry, off_palette
 from course_utils.evaluation.copies import find_copies
-from course_utils.evaluation.distances import classify, compare, frechet_distance, kernel_distance
+from course_utils.evaluation.distances import (
+    agreement,
+    classify,
+    compare,
+    frechet_distance,
+    kernel_distance,
+)
 from course_utils.images import (
     from_pil,
     make_grid,
@@ -21,7 +28,7 @@ from course_utils.images import (
     to_uint8,
 )
 from course_utils.language import set_language
-from course_utils.models import BasicUNet, UNet, count_parameters
+from course_utils.models import BasicUNet, Guidance, UNet, call_model, count_parameters
 from course_utils.runtime import (
     PRETRAINED,
     fast_arithmetic,
@@ -31,11 +38,12 @@ from course_utils.runtime import (
     pick_profile,
     seed_everything,
 )
-from course_utils.sampling import SampleStep, sample, slerp
+from course_utils.sampling import Sampler, SampleStep, sample, slerp
 from course_utils.schedule import NoiseSchedule, corrupt, expand_like
 from course_utils.sharing.card import write_model_card
 from course_utils.sharing.upload import share
-from course_utils.training import EMA, TrainStep, cycle, train
+from course_utils.trained import Trained, load_trained, save_trained
+from course_utils.training import EMA, TrainStep, cycle, logit_normal, train
 from course_utils.training.loss import diffusion_loss, draw_timesteps, loss_per_level, loss_weights
 from course_utils.training.optimizers import make_optimizer
 
@@ -55,6 +63,16 @@ _PLOTS = (
 
 __all__ = [
     *_PLOTS,
+    "save_trained",
+    "sampler_distances",
+    "logit_normal",
+    "load_trained",
+    "design_choices",
+    "call_model",
+    "agreement",
+    "Trained",
+    "Sampler",
+    "Guidance",
     "EMA",
     "PRETRAINED",
     "SPECIES",

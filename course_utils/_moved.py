@@ -32,7 +32,7 @@ MOVED = {
     "recipes.batches": ("runs.batches",),
     "recipes.plan": ("runs.cost",),
     "recipes.tables": ("runs.scoreboard",),
-    "recipes.parts": ("recipes.build",),
+    "recipes.parts": ("recipes.build", "trained"),
     "papermill_output": ("runs.papermill",),
     "card": ("sharing.card",),
     "hub": ("sharing.upload",),

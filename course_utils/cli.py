@@ -1,9 +1,13 @@
 """The course on the command line: `python -m course_utils.cli train --recipe digits-cpu …`."""
 
+import argparse
+import io
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from dataclasses import asdict, dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated
 
@@ -50,19 +54,30 @@ class Sample:
     model: Path  # the folder of a run, or of a pipeline of diffusers
     output: Path  # .npz: one uint8 array (N, C, H, W), "images"; .png: a sheet
     num_images: int = 16
+    label: str | None = None  # the class to draw, by name or number; None: no class in particular
+    guidance: float | None = None  # how much the label counts; None: as the recipe chose
+    num_steps: int | None = None  # network calls for a picture; None: as the recipe chose
     seed: int = 0
     batch_size: int = 64  # pictures that are drawn together
 
     def run(self) -> int:
-        from course_utils.recipes.build import load_trained
+        import torch
+
         from course_utils.runs.outputs import save_images
+        from course_utils.trained import load_trained
 
         if self.output.suffix not in (".npz", ".png"):  # known before anything is drawn
             raise ValueError(f"output must end in .npz or .png, got {str(self.output)!r}")
         trained = load_trained(self.model)
         trained.model.to(pick_device())
-        drawn = trained.draw(self.num_images, seed=self.seed, batch_size=self.batch_size)
-        save_images(to_uint8(drawn), self.output)
+        options = {name: getattr(self, name) for name in ("num_steps", "seed", "batch_size")}
+        if self.label is None and self.guidance is not None:
+            raise ValueError(f"guidance {self.guidance} strengthens a label: give --label, too")
+        if self.label is not None:
+            chosen = trained.sampler.guidance if self.guidance is None else self.guidance
+            labels = torch.tensor([trained.label(self.label)])
+            options |= {"condition": {"class_labels": labels}, "guidance": chosen}
+        save_images(to_uint8(trained.draw(self.num_images, **options)), self.output)
         print(f"{self.num_images} pictures in {self.output}")
         return 0
 
@@ -129,7 +144,7 @@ def main(args: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if args is None else args)
     try:
         return _parse(args).run()
-    except (ValueError, OSError, ArithmeticError, RuntimeError) as error:
+    except (ValueError, TypeError, OSError, ArithmeticError, RuntimeError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -137,18 +152,26 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _parse(args: list[str]) -> Train | Sample | Evaluate | Recipes | Push:
-    recipe = load_recipe(_named(args) or "butterflies-32-cpu")
+    named = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    named.add_argument("--recipe", nargs="?")  # its fields are the other options' defaults
+    recipe = load_recipe(named.parse_known_args(args)[0].recipe or "butterflies-32-cpu")
     train = Train(tyro.MISSING, Options(tyro.MISSING), recipe)
     command = tyro.conf.subcommand
     commands = Annotated[Train, command(default=train)] | Sample | Evaluate | Recipes | Push
     config = (tyro.conf.FlagCreatePairsOff,)
-    return tyro.cli(commands, args=args, prog="course-utils", config=config)
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            return tyro.cli(commands, args=args, prog="course-utils", config=config)
+    finally:
+        print(said.getvalue() + _in_one_line(said.getvalue()), end="", file=sys.stderr)
 
 
-def _named(args: list[str]) -> str | None:
-    """What `--recipe` asks for: its fields are the other options' defaults."""
-    words = [word for arg in args for word in arg.split("=", 1)]
-    return words[words.index("--recipe") + 1] if "--recipe" in words[:-1] else None
+def _in_one_line(box: str) -> str:
+    """What the parser says in a box, up to its first rule, once more as a plain line."""
+    lines = [line.strip("│ ") for line in box.splitlines() if line.startswith("│")]
+    said = takewhile(lambda line: not line.startswith("─"), lines)
+    return f"error: {' '.join(said)}\n" if lines else ""
 
 
 if __name__ == "__main__":

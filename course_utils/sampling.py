@@ -1,15 +1,16 @@
 """One sampler: the toy's walk, DDIM, DDPM, flow matching's Euler step, a second-order solver."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from course_utils.checks import check_prediction_type, check_same_shape
-from course_utils.schedule import CurvePoint, Images, NoiseSchedule, call_model
+from course_utils.models.calling import call_model, evaluation_mode
+from course_utils.schedule import CurvePoint, Images, NoiseSchedule
 
 
 class SampleStep(NamedTuple):
@@ -18,6 +19,30 @@ class SampleStep(NamedTuple):
     timestep: int
     x_t: Tensor
     x0_pred: Tensor
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """How pictures are drawn. Raises ValueError for settings out of range."""
+
+    __pydantic_config__ = {"extra": "forbid", "strict": True, "allow_inf_nan": False}  # noqa: RUF012
+    num_steps: int = 20  # network calls for a picture
+    order: int = 2  # 1: DDIM, or with eta DDPM; 2: DPM-Solver++(2M)
+    eta: float = 0.0  # fresh noise: 0 none, 1 as much as DDPM; above 0 only with order 1
+    guidance: float = 1.0  # how much a condition counts: 0 not at all, 1 as it was learned
+
+    def __post_init__(self):
+        check_sampler(self.order, self.eta)
+        if self.num_steps < 1:
+            raise ValueError(f"num_steps must be at least 1, got {self.num_steps}")
+
+
+def check_sampler(order: int, eta: float | int) -> None:
+    """Raises ValueError unless there is such a solver, and it takes this much fresh noise."""
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta must lie in [0, 1], got {eta}: 0 is DDIM, 1 is DDPM")
+    if order not in SOLVERS or (order > 1 and eta > 0):
+        raise ValueError(f"order must be 1, or 2 with eta=0; got order={order}, eta={eta}")
 
 
 def trailing_timesteps(T: int, num_steps: int) -> list[int]:
@@ -54,10 +79,7 @@ def sample(
     """
     timesteps = trailing_timesteps(len(schedule), num_steps)
     check_prediction_type(prediction_type)
-    if not 0 <= eta <= 1:
-        raise ValueError(f"eta must lie in [0, 1], got {eta}: 0 is DDIM, 1 is DDPM")
-    if order not in (1, 2) or (order == 2 and eta > 0):
-        raise ValueError(f"order must be 1, or 2 with eta=0; got order={order}, eta={eta}")
+    check_sampler(order, eta)
     if not x_T.is_floating_point():
         raise TypeError(f"x_T must be float noise, got {x_T.dtype}: draw it with torch.randn")
     if prediction_type == "epsilon" and schedule.alphas[-1] == 0:
@@ -65,68 +87,86 @@ def sample(
             "prediction_type 'epsilon' cannot start where alpha is 0, as on the straight schedule: "
             "train with 'sample' or 'v_prediction' there"
         )
-    return _walk(model, schedule, x_T, timesteps, prediction_type, eta, order, clip, generator)
+    solver = SOLVERS[order](eta, generator)
+    return _walk(model, schedule.to(x_T.device), x_T, timesteps, prediction_type, clip, solver)
 
 
-def _walk(model, schedule, x_t, timesteps, prediction_type, eta, order, clip, generator):
-    x_t, previous = x_t.detach(), None
-    for t, t_next in zip(timesteps, [*timesteps[1:], None], strict=True):
-        batch = torch.full(x_t.shape[:1], t, device=x_t.device)
+class Guess(NamedTuple):
+    """What the network makes of x_t at one noise level: a clean image and a noise."""
+
+    level: CurvePoint
+    x_t: Images
+    x0: Images
+    noise: Images
+
+
+Solver = Callable[[Guess, Guess | None, CurvePoint], Images]
+"""A step: from what the network says here, and said one step before, to x at the next level."""
+
+
+def _walk(
+    model: Callable,
+    schedule: NoiseSchedule,
+    x_t: Images,
+    timesteps: list[int],
+    prediction_type: str,
+    clip: bool,
+    solver: Solver,
+) -> Iterator[SampleStep]:
+    """Down the timesteps, from the noisiest; nothing in here waits for a GPU."""
+    x_t, before = x_t.detach(), None
+    levels = [schedule.point(t, x_t) for t in timesteps]
+    for t, here, there in zip(timesteps, levels, [*levels[1:], None], strict=True):
         # 1. Ask the network, and read its answer as a clean image and as noise.
+        batch = torch.full(x_t.shape[:1], t, device=x_t.device)
         with torch.no_grad(), evaluation_mode(model):
-            model_output = call_model(model, x_t, batch)
-        x0_pred = schedule.predict_x0(model_output, x_t, batch, prediction_type)
-        noise_pred = schedule.predict_noise(model_output, x_t, batch, prediction_type)
+            answer, kind = call_model(model, x_t, batch), prediction_type
         if clip:
-            x0_pred = x0_pred.clamp(-1, 1)
-            noise_pred = schedule.predict_noise(x0_pred, x_t, batch, "sample")
+            answer, kind = here.x0(answer, x_t, kind).clamp(-1, 1), "sample"
+        now = Guess(here, x_t, here.x0(answer, x_t, kind), here.noise(answer, x_t, kind))
         # 2. Mix the two again with the next level's smaller share of noise; at the end with none.
-        if t_next is None:
-            yield SampleStep(t, x0_pred, x0_pred)
-            return
-        here, there = schedule.at(batch, x_t), schedule.at(torch.full_like(batch, t_next), x_t)
-        x0_mix = x0_pred
-        if order == 2 and previous is not None:
-            x0_mix = _extrapolate(*previous, here, x0_pred, there)
-            noise_pred = schedule.predict_noise(x0_mix, x_t, batch, "sample")
-        x_t = _mix(here, there, x0_mix, noise_pred, eta, generator)
-        previous = here, x0_pred
-        yield SampleStep(t, x_t, x0_pred)
+        x_t = now.x0 if there is None else solver(now, before, there)
+        before = now
+        yield SampleStep(t, x_t, now.x0)
 
 
-@contextmanager
-def evaluation_mode(model: Callable) -> Iterator[None]:
-    """Dropout and its kin rest inside the block; afterwards the model is as it was."""
-    training = isinstance(model, nn.Module) and model.training
-    if training:
-        model.eval()
-    try:
-        yield
-    finally:
-        if training:
-            model.train()
-
-
-def _mix(here: CurvePoint, there: CurvePoint, x0_pred, noise_pred, eta, generator):
-    """x at `there`, a share `eta` of its noise drawn anew (Song et al. 2021, eq. 12 and 16).
+def first_order(eta: float, generator: torch.Generator | None) -> Solver:
+    """DDIM, with a share `eta` of the noise drawn anew (Song et al. 2021, eq. 12 and 16).
 
     The fresh noise has the variance of the posterior q(there | here, x0), on any curve.
     """
-    if eta == 0:
-        return there.alpha * x0_pred + there.sigma * noise_pred
-    added = here.sigma**2 - (here.alpha * there.sigma / there.alpha) ** 2
-    fresh = eta * there.sigma / here.sigma * added.clamp(min=0) ** 0.5
-    kept = (there.sigma**2 - fresh**2).clamp(min=0) ** 0.5
-    device = generator.device if generator else x0_pred.device
-    noise = torch.randn(x0_pred.shape, generator=generator, device=device, dtype=x0_pred.dtype)
-    return there.alpha * x0_pred + kept * noise_pred + fresh * noise.to(x0_pred.device)
+
+    def step(now: Guess, before: Guess | None, there: CurvePoint) -> Images:
+        if eta == 0:
+            return there.mix(now.x0, now.noise)
+        here = now.level
+        added = here.sigma**2 - (here.alpha * there.sigma / there.alpha) ** 2
+        fresh = eta * there.sigma / here.sigma * added.clamp(min=0) ** 0.5
+        kept = (there.sigma**2 - fresh**2).clamp(min=0) ** 0.5
+        device = generator.device if generator else now.x0.device
+        noise = torch.randn(now.x0.shape, generator=generator, device=device, dtype=now.x0.dtype)
+        return there.alpha * now.x0 + kept * now.noise + fresh * noise.to(now.x0.device)
+
+    return step
 
 
-def _extrapolate(before: CurvePoint, x0_before, here: CurvePoint, x0_pred, there: CurvePoint):
-    """Where x0_pred is heading half a step on, in log(alpha / sigma) (Lu et al. 2022, eq. 15)."""
-    half_log_snr = [(point.alpha / point.sigma).log() for point in (before, here, there)]
-    ratio = (half_log_snr[2] - half_log_snr[1]) / (half_log_snr[1] - half_log_snr[0])
-    return x0_pred + ratio / 2 * (x0_pred - x0_before)
+def second_order(eta: float, generator: torch.Generator | None) -> Solver:
+    """DPM-Solver++(2M): x0 half a step on, by its last change in log(alpha / sigma), and DDIM from
+    there (Lu et al. 2022, eq. 15)."""
+
+    def step(now: Guess, before: Guess | None, there: CurvePoint) -> Images:
+        if before is None:
+            return there.mix(now.x0, now.noise)
+        levels = (before.level, now.level, there)
+        half_log_snr = [(level.alpha / level.sigma).log() for level in levels]
+        ratio = (half_log_snr[2] - half_log_snr[1]) / (half_log_snr[1] - half_log_snr[0])
+        x0 = now.x0 + ratio / 2 * (now.x0 - before.x0)
+        return there.mix(x0, now.level.noise(x0, now.x_t, "sample"))
+
+    return step
+
+
+SOLVERS = {1: first_order, 2: second_order}  # by `order`
 
 
 def slerp(start: Tensor, end: Tensor, share: float | int) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from course_utils.checks import (
@@ -21,7 +21,9 @@ Timesteps = Int[Tensor, "B"]
 Table = Float[Tensor, "T"]
 
 
-def expand_like(values: Float[Tensor, "B"], x: Images) -> Float[Tensor, "B *ones"]:
+def expand_like(
+    values: Shaped[Tensor, "B"], x: Shaped[Tensor, "B *rest"]
+) -> Shaped[Tensor, "B *ones"]:
     """(B,) → (B, 1, 1, …), so that each image of the batch x meets its own value.
 
     Raises ValueError unless `values` holds one number for each image of x.
@@ -49,16 +51,42 @@ def corrupt(x: Images, amount: Float[Tensor, "B"], noise: Images | None = None) 
 
 
 class CurvePoint(NamedTuple):
-    """A place (alpha, sigma) on a curve, and the direction in which the curve leaves it.
+    """A place (alpha, sigma) on a curve, the curve's direction there, and the algebra of the two.
 
-    Directions are scaled so that `alpha * sigma_slope - sigma * alpha_slope == 1`; so velocity,
-    noise and clean image are three views of one answer, with no division between them.
+    Directions are scaled so that `alpha * sigma_slope - sigma * alpha_slope == 1`; so clean image,
+    noise and velocity are three linear views of one answer, with no division between them.
     """
 
     alpha: Tensor
     sigma: Tensor
     alpha_slope: Tensor
     sigma_slope: Tensor
+
+    def mix(self, x0: Images, noise: Images) -> Images:
+        """x_t = alpha * x0 + sigma * noise."""
+        return self.alpha * x0 + self.sigma * noise
+
+    def target(self, x0: Images, noise: Images, prediction_type: str) -> Images:
+        """What the network is asked for: the noise, the clean image or the velocity."""
+        if prediction_type == "v_prediction":
+            return self.alpha_slope * x0 + self.sigma_slope * noise
+        return noise if prediction_type == "epsilon" else x0
+
+    def x0(self, model_output: Images, x_t: Images, prediction_type: str) -> Images:
+        """The clean image that the network's answer implies; not finite for epsilon at alpha 0."""
+        if prediction_type == "v_prediction":
+            return self.sigma_slope * x_t - self.sigma * model_output
+        if prediction_type == "epsilon":
+            return (x_t - self.sigma * model_output) / self.alpha
+        return model_output
+
+    def noise(self, model_output: Images, x_t: Images, prediction_type: str) -> Images:
+        """The noise that the network's answer implies."""
+        if prediction_type == "v_prediction":
+            return self.alpha * model_output - self.alpha_slope * x_t
+        if prediction_type == "sample":
+            return (x_t - self.alpha * model_output) / self.sigma
+        return model_output
 
 
 def circle(alpha_bar: Float[Tensor, "*shape"]) -> CurvePoint:
@@ -141,16 +169,28 @@ class NoiseSchedule:
         return NoiseSchedule(self.levels.to(device), self.curve)
 
     def at(self, timesteps: Timesteps, x: Images) -> CurvePoint:
-        """alpha_t, sigma_t and their slopes for each image of x, shaped to multiply with it."""
+        """The place on the curve of each image of x, shaped to multiply with it.
+
+        Raises TypeError or ValueError unless there is a timestep in [0, T) for each image; on a GPU
+        a timestep out of range is caught by the look-up itself, so that nothing waits for it.
+        """
         check_timesteps(timesteps, x, len(self))
-        levels = self.levels.to(x.device, x.dtype)[timesteps.to(x.device)]
+        levels = self.levels.to(x.device, x.dtype)
+        try:
+            levels = levels.index_select(0, timesteps.to(x.device))
+        except IndexError:
+            got = timesteps.tolist()
+            raise ValueError(f"timesteps must lie in [0, {len(self)}), got {got}") from None
         return CurvePoint(*(expand_like(values, x) for values in self.curve(levels)))
+
+    def point(self, t: int, x: Images) -> CurvePoint:
+        """The place of timestep t, the same for all images of x: four numbers on its device."""
+        return self.curve(self.levels[t].to(x.device, x.dtype))
 
     def add_noise(self, x0: Images, noise: Images, timesteps: Timesteps) -> Images:
         """x_t = alpha_t * x0 + sigma_t * noise."""
         check_same_shape("noise", noise, "x0", x0)
-        point = self.at(timesteps, x0)
-        return point.alpha * x0 + point.sigma * noise
+        return self.at(timesteps, x0).mix(x0, noise)
 
     def velocity(self, x0: Images, noise: Images, timesteps: Timesteps) -> Images:
         """The direction in which x_t moves as noise grows.
@@ -158,18 +198,15 @@ class NoiseSchedule:
         On the circle `alpha_t * noise - sigma_t * x0` (Salimans & Ho 2022, §4); on the line
         `noise - x0`, which flow matching learns.
         """
-        check_same_shape("noise", noise, "x0", x0)
-        point = self.at(timesteps, x0)
-        return point.alpha_slope * x0 + point.sigma_slope * noise
+        return self.target(x0, noise, timesteps, "v_prediction")
 
     def target(
         self, x0: Images, noise: Images, timesteps: Timesteps, prediction_type: str
     ) -> Images:
         """What the network is asked for: the noise, the clean image or the velocity."""
         check_prediction_type(prediction_type)
-        if prediction_type == "v_prediction":
-            return self.velocity(x0, noise, timesteps)
-        return noise if prediction_type == "epsilon" else x0
+        check_same_shape("noise", noise, "x0", x0)
+        return self.at(timesteps, x0).target(x0, noise, prediction_type)
 
     def predict_x0(
         self, model_output: Images, x_t: Images, timesteps: Timesteps, prediction_type: str
@@ -179,40 +216,21 @@ class NoiseSchedule:
         Raises ValueError for `"epsilon"` where alpha_t is 0: noise alone tells of no image.
         """
         point = self._read(model_output, x_t, timesteps, prediction_type)
-        if prediction_type == "sample":
-            return model_output
-        if prediction_type == "v_prediction":
-            return point.sigma_slope * x_t - point.sigma * model_output
-        if (point.alpha == 0).any():
+        if prediction_type == "epsilon" and (point.alpha == 0).any():
             raise ValueError(
                 "prediction_type 'epsilon' tells nothing of x0 where alpha_t is 0 "
                 f"(timesteps {timesteps.tolist()}): use 'sample' or 'v_prediction'"
             )
-        return (x_t - point.sigma * model_output) / point.alpha
+        return point.x0(model_output, x_t, prediction_type)
 
     def predict_noise(
         self, model_output: Images, x_t: Images, timesteps: Timesteps, prediction_type: str
     ) -> Images:
         """The noise that the network's answer implies."""
         point = self._read(model_output, x_t, timesteps, prediction_type)
-        if prediction_type == "epsilon":
-            return model_output
-        if prediction_type == "v_prediction":
-            return point.alpha * model_output - point.alpha_slope * x_t
-        return (x_t - point.alpha * model_output) / point.sigma
+        return point.noise(model_output, x_t, prediction_type)
 
     def _read(self, model_output, x_t, timesteps, prediction_type) -> CurvePoint:
         check_prediction_type(prediction_type)
         check_same_shape("model_output", model_output, "x_t", x_t)
         return self.at(timesteps, x_t)
-
-
-def call_model(model: Callable, x_t: Images, timesteps: Timesteps) -> Images:
-    """The network's answer as a tensor of x_t's dtype; a diffusers model's `.sample` is taken out.
-
-    Raises ValueError where its shape is not that of x_t.
-    """
-    model_output = model(x_t, timesteps)
-    model_output = getattr(model_output, "sample", model_output)
-    check_same_shape("the model's output", model_output, "its input", x_t)
-    return model_output.to(x_t.dtype)

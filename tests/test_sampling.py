@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from course_utils import Guidance, UNet
 from course_utils.checks import PREDICTION_TYPES
 from course_utils.sampling import sample, trailing_timesteps
 from course_utils.schedule import NoiseSchedule
@@ -360,3 +361,15 @@ def test_what_cannot_start_says_so(no_shape_checks):
         sample(toy_model, NoiseSchedule.straight(10), start(), num_steps=2)
     with pytest.raises(TypeError, match=r"x_T must be float noise, got torch\.int64"):
         sample(toy_model, NoiseSchedule.linear(10), torch.zeros(1, 1, 2, 2).long(), num_steps=2)
+
+
+@pytest.mark.parametrize("options", [{}, {"order": 2}, {"eta": 1.0}, {"clip": True}])
+def test_nothing_waits_for_the_device(options):
+    """On the device "meta" there are shapes, and no values that could be waited for."""
+    generator = torch.Generator().manual_seed(0)
+    model = UNet(1, channels=(8,), num_classes=3).to("meta")
+    guided = Guidance(model, {"class_labels": torch.tensor([0, 1])}, scale=2.0)
+    x_T, options = torch.empty(2, 1, 8, 8, device="meta"), {"generator": generator, **options}
+    options |= {"num_steps": 4, "prediction_type": "v_prediction"}
+    steps = list(sample(guided, NoiseSchedule.cosine(10), x_T, **options))
+    assert [step.x_t.shape for step in steps] == [(2, 1, 8, 8)] * 4

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from course_utils.checks import PREDICTION_TYPES
+from course_utils.models import call_model
 from course_utils.schedule import (
     NoiseSchedule,
-    call_model,
     corrupt,
     expand_like,
 )

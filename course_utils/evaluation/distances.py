@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from course_utils.evaluation.features import SHIPPED, FeatureNetwork, Inception, Pictures
@@ -38,12 +38,14 @@ class Classes(NamedTuple):
     """What a classifier sees in a set of pictures: each class's share, and how sure it is.
 
     `coverage_factor` is how many times off an even share the worst class is: 1 is even, infinity
-    means that a class is missing. `confident` is the share with a probability above 0.8.
+    means that a class is missing. `confident` is the share with a probability above 0.8, `labels`
+    the most probable class of each picture.
     """
 
     shares: Float[Tensor, " classes"]
     coverage_factor: float
     confident: float
+    labels: Int64[Tensor, " N"]
 
 
 def classify(pictures: Pictures, features: str | nn.Module = "auto") -> Classes:
@@ -60,7 +62,23 @@ def classify(pictures: Pictures, features: str | nn.Module = "auto") -> Classes:
     shares = torch.bincount(chosen, minlength=parts[0].shape[1]) / len(chosen)
     even = shares * len(shares)
     factor = max(even.max().item(), 1 / even.min().item() if even.min() > 0 else float("inf"))
-    return Classes(shares, factor, (sureness > CONFIDENT).float().mean().item())
+    return Classes(shares, factor, (sureness > CONFIDENT).float().mean().item(), chosen)
+
+
+def agreement(
+    pictures: Pictures, labels: Int64[Tensor, " N"], features: str | nn.Module = "auto"
+) -> float:
+    """Does the model listen? The share of pictures in which a classifier sees the class asked for.
+
+    Of real held-out digits it sees 99 %. Raises ValueError unless there is a label for
+    each picture; arguments as above.
+    """
+    if labels.shape != pictures.shape[:1]:
+        raise ValueError(
+            f"labels must hold one class for each of the {len(pictures)} pictures, "
+            f"got shape {tuple(labels.shape)}"
+        )
+    return (classify(pictures, features).labels == labels.cpu()).float().mean().item()
 
 
 def compare(

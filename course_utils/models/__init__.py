@@ -1,21 +1,25 @@
-"""Networks: the toy `BasicUNet`, and `UNet`, small, fast and time-conditioned."""
+"""Networks: the toy `BasicUNet`, and `UNet`, small and fast; how they are called and guided."""
 
-from course_utils.models.unet import (
-    Attention,
-    BasicUNet,
-    Level,
-    ResBlock,
-    UNet,
-    count_parameters,
-    timestep_embedding,
-)
+from course_utils.models.blocks import Attention, CrossAttention, ResBlock, timestep_embedding
+from course_utils.models.calling import Condition, call_model, evaluation_mode
+from course_utils.models.guidance import Guidance, drop_condition, num_classes_of, unconditioned
+from course_utils.models.toy import BasicUNet
+from course_utils.models.unet import Level, UNet, count_parameters
 
 __all__ = [
     "Attention",
     "BasicUNet",
+    "Condition",
+    "CrossAttention",
+    "Guidance",
     "Level",
     "ResBlock",
     "UNet",
+    "call_model",
     "count_parameters",
+    "drop_condition",
+    "evaluation_mode",
+    "num_classes_of",
     "timestep_embedding",
+    "unconditioned",
 ]

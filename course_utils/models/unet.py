@@ -1,129 +1,81 @@
-"""Two networks of our own: the toy `BasicUNet`, and `UNet`, small, fast and time-conditioned."""
+"""`UNet`: small and fast; told the time and, if it is made for them, a class or a text."""
 
-import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
-class BasicUNet(nn.Module):
-    """The toy of notebook 02: three convolutions down, three up, joined by skip connections.
-
-    (B, in_channels, H, W) → (B, out_channels, H, W), H and W multiples of 4. The last layer is
-    linear, so that any value can come out. It takes timesteps, for `sample`, and ignores them.
-    """
-
-    def __init__(self, in_channels: int = 1, out_channels: int = 1):
-        super().__init__()
-        widths = [in_channels, 32, 64, 64]
-        self.down = nn.ModuleList(
-            nn.Conv2d(widths[i], widths[i + 1], kernel_size=5, padding=2) for i in range(3)
-        )
-        self.up = nn.ModuleList(
-            nn.Conv2d(width_in, width_out, kernel_size=5, padding=2)
-            for width_in, width_out in [(64, 64), (64, 32), (32, out_channels)]
-        )
-
-    def forward(
-        self, x: Float[Tensor, "B C H W"], timesteps: Int[Tensor, "B"] | None = None
-    ) -> Float[Tensor, "B D H W"]:
-        _check_multiple_of(4, x)
-        first = F.silu(self.down[0](x))  # (B, 32, H, W)
-        second = F.silu(self.down[1](F.max_pool2d(first, 2)))  # (B, 64, H/2, W/2)
-        x = F.silu(self.down[2](F.max_pool2d(second, 2)))  # (B, 64, H/4, W/4)
-        x = F.silu(self.up[0](x))
-        x = F.silu(self.up[1](F.interpolate(x, scale_factor=2) + second))
-        return self.up[2](F.interpolate(x, scale_factor=2) + first)
-
-
-def timestep_embedding(timesteps: Int[Tensor, "B"], width: int) -> Float[Tensor, "B width"]:
-    """Sines and cosines of each timestep, from fast to slow (Vaswani et al. 2017, §3.5)."""
-    half = width // 2
-    speeds = torch.exp(-math.log(10_000) * torch.arange(half, device=timesteps.device) / half)
-    angles = timesteps[:, None].float() * speeds
-    return torch.cat([angles.cos(), angles.sin()], dim=1)
-
-
-class ResBlock(nn.Module):
-    """x + f(x, time): two convolutions, in between scaled and shifted by the time embedding."""
-
-    def __init__(self, width_in: int, width_out: int, time_width: int):
-        super().__init__()
-        self.norm1 = _norm(width_in)
-        self.conv1 = nn.Conv2d(width_in, width_out, 3, padding=1)
-        self.time = nn.Linear(time_width, 2 * width_out)
-        self.norm2 = _norm(width_out)
-        self.conv2 = _zeroed(nn.Conv2d(width_out, width_out, 3, padding=1))
-        same = width_in == width_out
-        self.shortcut = nn.Identity() if same else nn.Conv2d(width_in, width_out, 1)
-
-    def forward(self, x: Float[Tensor, "B C H W"], time: Float[Tensor, "B E"]) -> Tensor:
-        scale, shift = self.time(time)[:, :, None, None].chunk(2, dim=1)
-        h = self.conv1(F.silu(self.norm1(x)))
-        h = self.norm2(h) * (1 + scale) + shift
-        return self.shortcut(x) + self.conv2(F.silu(h))
-
-
-class Attention(nn.Module):
-    """x + attention(x): every place looks at every other (Vaswani et al. 2017, eq. 1)."""
-
-    def __init__(self, width: int, head_width: int = 32):
-        super().__init__()
-        self.num_heads = max(1, width // head_width)
-        self.norm = _norm(width)
-        self.qkv = nn.Conv2d(width, 3 * width, 1)
-        self.out = _zeroed(nn.Conv2d(width, width, 1))
-
-    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-        b, c, h, w = x.shape
-        heads = self.qkv(self.norm(x)).reshape(b, 3, self.num_heads, c // self.num_heads, h * w)
-        q, k, v = heads.transpose(-1, -2).unbind(1)  # each (B, heads, H*W, C/heads)
-        mixed = F.scaled_dot_product_attention(q, k, v)
-        return x + self.out(mixed.transpose(-1, -2).reshape(b, c, h, w))
+from course_utils.checks import check_multiple_of
+from course_utils.models.blocks import (
+    Attention,
+    CrossAttention,
+    Embedding,
+    Grow,
+    Maps,
+    ResBlock,
+    Text,
+    norm,
+    timestep_embedding,
+    zeroed,
+)
 
 
 class Level(nn.Module):
-    """One level of a UNet, wrapped around the coarser ones; the coarsest holds attention.
+    """One level of a UNet, wrapped around the coarser ones, or at the bottom around attention.
 
-    (B, widths[0], H, W) → the same shape: residual blocks, down to the next level and back up,
-    and residual blocks that see both what went down and what came up.
+    (B, widths[0], H, W) → the same shape: blocks, down to the next level and back up, and residual
+    blocks that see both what went down and what came up. `attention` says for each level whether
+    places look at each other there, and at the text, if there is one.
     """
 
-    def __init__(self, widths: tuple[int, ...], num_blocks: int, time_width: int):
+    def __init__(
+        self,
+        widths: tuple[int, ...],
+        attention: tuple[bool, ...],
+        num_blocks: int,
+        time_width: int,
+        text_width: int | None,
+    ):
         super().__init__()
         width, *coarser = widths
-        self.before = nn.ModuleList(ResBlock(width, width, time_width) for _ in range(num_blocks))
+        before = [ResBlock(width, width, time_width) for _ in range(num_blocks)]
         if coarser:
             self.shrink = nn.Conv2d(width, coarser[0], 3, stride=2, padding=1)
-            self.inner = Level(tuple(coarser), num_blocks, time_width)
-            self.grow = nn.Conv2d(coarser[0], width, 3, padding=1)
+            below = tuple(coarser), attention[1:]
+            self.inner = Level(*below, num_blocks, time_width, text_width)
+            self.grow = Grow(coarser[0], width, 3, padding=1)
+            before += [Attention(width)] if attention[0] else []
         else:
-            self.shrink, self.inner, self.grow = None, Attention(width), None
+            self.shrink, self.grow = nn.Identity(), nn.Identity()
+            bottom = Attention(width) if attention[0] else ResBlock(width, width, time_width)
+            self.inner = bottom
+        before += [CrossAttention(width, text_width)] if attention[0] and text_width else []
+        self.before = nn.ModuleList(before)
         self.after = nn.ModuleList(
             ResBlock(2 * width if i == 0 else width, width, time_width) for i in range(num_blocks)
         )
 
-    def forward(self, x: Float[Tensor, "B C H W"], time: Float[Tensor, "B E"]) -> Tensor:
+    def forward(self, x: Maps, told: Embedding, text: Text | None = None) -> Maps:
         for block in self.before:
-            x = block(x, time)
-        if self.shrink is None:
-            inner = self.inner(x)
-        else:
-            inner = self.grow(F.interpolate(self.inner(self.shrink(x), time), scale_factor=2))
-        x = torch.cat([x, inner], dim=1)
+            x = block(x, told, text)
+        x = torch.cat([x, self.grow(self.inner(self.shrink(x), told, text))], dim=1)
         for block in self.after:
-            x = block(x, time)
+            x = block(x, told, text)
         return x
 
 
 class UNet(nn.Module):
-    """The course's network: `model(x_t, timesteps)` → (B, out_channels, H, W).
+    """The course's network: `model(x_t, timesteps, **condition)` → (B, out_channels, H, W).
 
     Squares of `patch_size` pixels are first stacked into channels, which makes all that follows
-    cheaper. Each width in `channels` is a level, half as fine as the one before.
-    Raises ValueError where H or W is no multiple of patch_size * 2 ** (levels - 1).
+    cheaper. Each width in `channels` is a level, half as fine as the one before; `attention` says
+    which levels have it, None the coarsest only. Made for `num_classes` classes it takes
+    `class_labels` (B,), of which the number num_classes, or None, is "no label"; made for a text
+    `context_width` wide, `encoder_hidden_states` (B, L, context_width), of which None is "no text".
+    Raises ValueError where H or W is no multiple of patch_size * 2 ** (levels - 1), and for a
+    condition that it was not made for.
     """
 
     def __init__(
@@ -131,59 +83,98 @@ class UNet(nn.Module):
         in_channels: int = 1,
         out_channels: int | None = None,
         *,
-        channels: tuple[int, ...] = (64, 128),
+        channels: Sequence[int] = (64, 128),
         num_blocks: int = 1,
         patch_size: int = 2,
+        attention: Sequence[bool] | None = None,
+        num_classes: int | None = None,
+        context_width: int | None = None,
     ):
         super().__init__()
-        if not channels or any(width < 8 or width % 8 for width in channels):
-            raise ValueError(f"channels must be multiples of 8, got {channels}: try (64, 128)")
+        channels, attention = tuple(channels), _which_attend(channels, attention)
+        self.settings = {  # what makes this network again
+            "in_channels": in_channels,
+            "out_channels": out_channels,
+            "channels": channels,
+            "num_blocks": num_blocks,
+            "patch_size": patch_size,
+            "attention": attention,
+            "num_classes": num_classes,
+            "context_width": context_width,
+        }
         width, time_width = channels[0], 2 * channels[0]
         patch_area = patch_size**2
         self.multiple = patch_size * 2 ** (len(channels) - 1)
         self.embedding_width = width
+        self.num_classes, self.context_width = num_classes, context_width
         self.time = nn.Sequential(
-            nn.Linear(width, time_width), nn.SiLU(), nn.Linear(time_width, time_width), nn.SiLU()
+            nn.Linear(width, time_width), nn.SiLU(), nn.Linear(time_width, time_width)
         )
+        if num_classes is not None:
+            self.classes = nn.Embedding(num_classes + 1, time_width)  # the last row: no label
         self.enter = nn.Sequential(
             nn.PixelUnshuffle(patch_size),
             nn.Conv2d(in_channels * patch_area, width, 3, padding=1),
         )
-        self.levels = Level(tuple(channels), num_blocks, time_width)
+        self.levels = Level(channels, attention, num_blocks, time_width, context_width)
         self.leave = nn.Sequential(
-            _norm(width),
+            norm(width),
             nn.SiLU(),
-            _zeroed(nn.Conv2d(width, (out_channels or in_channels) * patch_area, 3, padding=1)),
+            zeroed(nn.Conv2d(width, (out_channels or in_channels) * patch_area, 3, padding=1)),
             nn.PixelShuffle(patch_size),
         )
 
     def forward(
-        self, x_t: Float[Tensor, "B C H W"], timesteps: Int[Tensor, "B"]
+        self,
+        x_t: Maps,
+        timesteps: Int[Tensor, "B"],
+        class_labels: Int[Tensor, "B"] | None = None,
+        encoder_hidden_states: Text | None = None,
     ) -> Float[Tensor, "B D H W"]:
-        _check_multiple_of(self.multiple, x_t)
-        time = self.time(timestep_embedding(timesteps, self.embedding_width).to(x_t.dtype))
-        return self.leave(self.levels(self.enter(x_t), time))
+        check_multiple_of(self.multiple, x_t)
+        told = self.time(timestep_embedding(timesteps, self.embedding_width).to(x_t.dtype))
+        told = F.silu(told + self._label(timesteps, class_labels))
+        text = self._text(x_t, encoder_hidden_states)
+        return self.leave(self.levels(self.enter(x_t), told, text))
+
+    def _label(self, timesteps: Tensor, class_labels: Tensor | None) -> Embedding | float:
+        if self.num_classes is None:
+            if class_labels is not None:
+                raise ValueError("class_labels go to a UNet that was made with num_classes")
+            return 0.0
+        if class_labels is None:
+            class_labels = torch.full_like(timesteps, self.num_classes)
+        try:
+            return self.classes(class_labels)
+        except IndexError:
+            raise ValueError(
+                f"class_labels must lie in [0, {self.num_classes}], where {self.num_classes} is "
+                f"no label; got {class_labels.tolist()}"
+            ) from None
+
+    def _text(self, x_t: Tensor, text: Text | None) -> Text | None:
+        if self.context_width is None:
+            if text is not None:
+                raise ValueError(
+                    "encoder_hidden_states go to a UNet that was made with context_width"
+                )
+            return None
+        return x_t.new_zeros(len(x_t), 1, self.context_width) if text is None else text
+
+
+def _which_attend(channels: Sequence[int], attention: Sequence[bool] | None) -> tuple[bool, ...]:
+    """For each level whether it attends; by default the coarsest alone."""
+    if not channels or any(width < 8 or width % 8 for width in channels):
+        raise ValueError(f"channels must be multiples of 8, got {channels}: try (64, 128)")
+    attention = tuple(attention or (*[False] * (len(channels) - 1), True))
+    if len(attention) != len(channels):
+        raise ValueError(
+            f"attention must have one value for each of the {len(channels)} channels, "
+            f"got {attention}"
+        )
+    return attention
 
 
 def count_parameters(model: nn.Module) -> int:
     """How many numbers training may change."""
     return sum(weights.numel() for weights in model.parameters() if weights.requires_grad)
-
-
-def _norm(width: int) -> nn.GroupNorm:
-    return nn.GroupNorm(8, width)
-
-
-def _zeroed(layer: nn.Conv2d) -> nn.Conv2d:
-    """Weights of 0: a block starts as the identity, the network as silence."""
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
-
-
-def _check_multiple_of(multiple: int, x: Tensor) -> None:
-    if x.ndim != 4 or x.shape[-2] % multiple or x.shape[-1] % multiple:
-        raise ValueError(
-            f"images must be (B, C, H, W) with H and W multiples of {multiple}, "
-            f"got {tuple(x.shape)}: resize or pad them"
-        )

@@ -1,9 +1,8 @@
-"""What a recipe names, made: pictures, network, noise schedule; a trained model, loaded back."""
+"""What a recipe names, made: pictures, network, noise schedule; the model that it trained."""
 
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from PIL import Image
@@ -14,16 +13,13 @@ from course_utils.data import load_butterflies, load_digits, load_image_folder
 from course_utils.data.butterflies import draw_butterflies
 from course_utils.data.decoding import to_square
 from course_utils.models import UNet
-from course_utils.recipes import Data, Model, Recipe, Sampler, Schedule, load_recipe
+from course_utils.recipes.recipe import Data, Model, Recipe, Schedule
 from course_utils.runtime import is_headless
-from course_utils.sampling import sample
 from course_utils.schedule import NoiseSchedule
+from course_utils.trained import Trained
 from course_utils.training.loss import TimestepSampling, logit_normal
 
 NUM_TIMESTEPS = 1000
-RECIPE = "recipe.json"
-WEIGHTS = "model.safetensors"
-BETAS = {"linear": "linear", "cosine": "squaredcos_cap_v2"}
 
 
 def picture_shape(data: Data) -> tuple[int, int, int]:
@@ -85,8 +81,8 @@ def make_model(model: Model, data: Data) -> nn.Module:
     if size % multiple:
         raise ValueError(f"data.size must be a multiple of {multiple} for this model, got {size}")
     if model.kind == "UNet":
-        shape = {"num_blocks": model.num_blocks, "patch_size": model.patch_size}
-        return UNet(channels, channels=model.channels, **shape)
+        names = ("channels", "num_blocks", "patch_size", "attention", "num_classes")
+        return UNet(channels, **{name: getattr(model, name) for name in names})
     from diffusers import UNet2DModel
 
     attention = model.attention or (False,) * len(model.channels)
@@ -99,6 +95,7 @@ def make_model(model: Model, data: Data) -> nn.Module:
         down_block_types=["AttnDownBlock2D" if a else "DownBlock2D" for a in attention],
         up_block_types=["AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attention)],
         norm_num_groups=8,
+        num_class_embeds=model.num_classes and model.num_classes + 1,  # the last: no class
     )
 
 
@@ -114,78 +111,11 @@ def timestep_sampling(schedule: Schedule) -> TimestepSampling:
     return partial(logit_normal, mean=schedule.timestep_mean, std=schedule.timestep_std)
 
 
-class Trained(NamedTuple):
-    """A trained network and what `sample` needs to know of it."""
-
-    model: nn.Module
-    schedule: NoiseSchedule
-    prediction_type: str
-    shape: tuple[int, int, int]
-    sampler: Sampler
-
-    @classmethod
-    def by(cls, recipe: Recipe, model: nn.Module) -> "Trained":
-        """A network that the recipe trained."""
-        schedule = make_schedule(recipe.schedule)
-        target, shape = recipe.schedule.prediction_type, picture_shape(recipe.data)
-        return cls(model, schedule, target, shape, recipe.sampler)
-
-    def draw(self, num_images: int, *, seed: int = 0, batch_size: int = 64) -> Tensor:
-        """Pictures (num_images, C, H, W) in model range, on the CPU; the same for the same seed."""
-        generator = torch.Generator().manual_seed(seed)
-        noise = torch.randn(num_images, *self.shape, generator=generator)
-        settings = {"prediction_type": self.prediction_type, "num_steps": self.sampler.num_steps}
-        settings |= {"eta": self.sampler.eta, "order": self.sampler.order, "generator": generator}
-        device = next(self.model.parameters()).device
-        drawn = []
-        parts = noise.to(device).split(batch_size)
-        for x_T in tqdm(parts, "Drawing", disable=is_headless() or len(parts) == 1, leave=False):
-            *_, last = sample(self.model, self.schedule, x_T, **settings)
-            drawn.append(last.x_t.clamp(-1, 1).cpu())
-        return torch.cat(drawn)
-
-
-def save_trained(model: nn.Module, recipe: Recipe, folder: Path) -> None:
-    """A `DDPMPipeline` around a `UNet2DModel`; of a `UNet` the weights, beside `recipe.json`."""
-    if recipe.model.kind == "UNet":
-        from safetensors.torch import save_file
-
-        return save_file(model.state_dict(), folder / WEIGHTS)
-    from diffusers import DDPMPipeline, DDPMScheduler
-
-    scheduler = DDPMScheduler(
-        NUM_TIMESTEPS,
-        beta_schedule=BETAS[recipe.schedule.name],
-        prediction_type=recipe.schedule.prediction_type,
-        timestep_spacing="trailing",
-    )
-    return DDPMPipeline(unet=model, scheduler=scheduler).save_pretrained(folder)
-
-
-def load_trained(folder: Path | str) -> Trained:
-    """What `train` left in `folder`, or any pipeline of diffusers with a `UNet2DModel`.
-
-    Raises FileNotFoundError where the folder holds neither.
-    """
-    folder = Path(folder)
-    recipe = load_recipe(folder / RECIPE) if (folder / RECIPE).is_file() else None
-    if (folder / "model_index.json").is_file():
-        from diffusers import DDPMPipeline
-
-        pipeline = DDPMPipeline.from_pretrained(folder, use_safetensors=True)
-        config, scheduler = pipeline.unet.config, pipeline.scheduler
-        shape = (config.in_channels, config.sample_size, config.sample_size)
-        schedule, target = NoiseSchedule(scheduler.alphas_cumprod), scheduler.config.prediction_type
-        sampler = recipe.sampler if recipe else Sampler()
-        return Trained(pipeline.unet, schedule, target, shape, sampler)
-    if recipe is None or not (folder / WEIGHTS).is_file():
-        advice = "finish its training with --resume" if recipe else "train one"
-        raise FileNotFoundError(f"{folder} holds no trained model: {advice}")
-    from safetensors.torch import load_file
-
-    model = make_model(recipe.model, recipe.data)
-    model.load_state_dict(load_file(folder / WEIGHTS))
-    return Trained.by(recipe, model)
+def make_trained(recipe: Recipe, model: nn.Module, classes: tuple[str, ...] = ()) -> Trained:
+    """A network that the recipe trained, and how to draw with it."""
+    schedule, target = make_schedule(recipe.schedule), recipe.schedule.prediction_type
+    shape = picture_shape(recipe.data)
+    return Trained(model, schedule, target, shape, recipe.sampler, classes)
 
 
 def _path(data: Data) -> str:

@@ -6,11 +6,13 @@ comment behind each field is its meaning.
 
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from course_utils.sampling import Sampler
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -51,9 +53,10 @@ class Model:
     __pydantic_config__ = STRICT
     kind: Literal["UNet", "UNet2DModel"]  # the course's, or the one of diffusers
     channels: tuple[Count, ...]  # channels at each level, the finest first
-    attention: tuple[bool, ...] = ()  # UNet2DModel: attention at each level; (): nowhere
+    attention: tuple[bool, ...] = ()  # at each level; (): UNet2DModel nowhere, UNet the coarsest
     num_blocks: Count = 1  # residual blocks at each level
     patch_size: Count = 2  # UNet: squares of so many pixels become channels
+    num_classes: Count | None = None  # told one of so many classes; None: told nothing
 
 
 @dataclass(frozen=True)
@@ -81,19 +84,10 @@ class Training:
     optimizer: Literal["adamw", "muon"] = "muon"  # what turns gradients into steps
     ema_decay: Decay = 0.999  # of the averaged weights, which are kept
     max_grad_norm: Positive = 1.0  # longer gradients are shortened to this
+    drop: Share = 0.0  # the probability that a picture's class is kept from the network
     accumulation: Count = 1  # split each process's share of a batch into so many parts
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where made for it
     compile: bool = False  # torch.compile: minutes to start, then faster on a GPU
-
-
-@dataclass(frozen=True)
-class Sampler:
-    """How pictures are drawn."""
-
-    __pydantic_config__ = STRICT
-    num_steps: Count = 20  # network calls for a picture
-    order: Literal[1, 2] = 2  # 2: DPM-Solver++(2M)
-    eta: Share = 0.0  # fresh noise: 0 none, 1 as much as DDPM; above 0 only with order 1
 
 
 @dataclass(frozen=True)
@@ -106,7 +100,7 @@ class Recipe:
     model: Model
     schedule: Schedule
     training: Training
-    sampler: Sampler = Sampler()
+    sampler: Sampler = field(default_factory=Sampler)
 
     def __post_init__(self):
         if self.training.max_steps is None and self.training.max_seconds is None:
@@ -123,8 +117,8 @@ class Recipe:
                 f"model.attention must have one value for each of the {levels} levels of "
                 f"model.channels, got {list(self.model.attention)}"
             )
-        if self.sampler.eta and self.sampler.order == 2:
-            raise ValueError(f"sampler.eta {self.sampler.eta} goes with sampler.order 1 only")
+        if self.model.num_classes is None and (self.training.drop or self.sampler.guidance != 1):
+            raise ValueError("training.drop and sampler.guidance need model.num_classes")
 
 
 @dataclass(frozen=True)
@@ -197,5 +191,5 @@ def _problem(details: dict) -> str:
     if not details["loc"]:
         return message
     where = ".".join(str(part) for part in details["loc"])
-    given = "" if details["type"] == "missing" else f", got {details['input']!r}"
+    given = "" if details["type"] in ("missing", "value_error") else f", got {details['input']!r}"
     return f"{where}: {message}{given}"

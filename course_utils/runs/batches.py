@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
+from course_utils.data import ImageData
 from course_utils.recipes import Data, Recipe
 from course_utils.recipes.build import (
     NUM_TIMESTEPS,
@@ -43,6 +44,7 @@ class Chance(NamedTuple):
     mirrored: Bool[Tensor, "B 1 1 1"]
     timesteps: Timesteps
     noise: Float[Tensor, "B C H W"]
+    dropped: Bool[Tensor, " B"]  # whose condition is kept from the network
 
 
 def draw_chance(recipe: Recipe, seed: int, step: int, device: torch.device) -> Chance:
@@ -54,7 +56,8 @@ def draw_chance(recipe: Recipe, seed: int, step: int, device: torch.device) -> C
     timesteps = draw_timesteps(size, NUM_TIMESTEPS, timestep_sampling(how), chance, device)
     shape = (size, *picture_shape(recipe.data))
     noise = torch.randn(shape, generator=chance, device=device)
-    return Chance(coins < recipe.data.flip / 2, timesteps, noise)
+    dropped = torch.rand(size, generator=chance, device=device) < recipe.training.drop
+    return Chance(coins < recipe.data.flip / 2, timesteps, noise, dropped)
 
 
 class InMemory:
@@ -65,15 +68,20 @@ class InMemory:
         self.fingerprint = sha256(images.numpy()).hexdigest()
         self._order = lru_cache(2)(lambda epoch: self._shuffled(seed, epoch))
 
-    def batch(self, step: int, places: Int64[Tensor, " b"]) -> UInt8[Tensor, "b C H W"]:
+    def batch(self, step: int, places: Int64[Tensor, " b"]):
         """The pictures at these places of the batch of `step`, both counted from 0."""
         turns = (step * self.batch_size + places).tolist()
         turns = [divmod(turn, len(self.images)) for turn in turns]
-        return self.images[[self._order(epoch)[place] for epoch, place in turns]]
+        return self.images[[self._order(epoch)[place] for epoch, place in turns]], None
 
-    def some(self) -> UInt8[Tensor, "N C H W"]:
-        """Pictures to compare samples with."""
-        return self.images
+    classes = ()
+
+    @property
+    def num_pictures(self):
+        return len(self.images)
+
+    def some(self):
+        return ImageData(self.images, None, (), "")
 
     def _shuffled(self, seed: int, epoch: int) -> list[int]:
         return torch.randperm(
@@ -95,15 +103,22 @@ class Streamed:
         self.data, self.share, self.fingerprint = data, share, data.path
         self.stream: Iterator | None = None
 
-    def batch(self, step: int, places: Int64[Tensor, " b"]) -> UInt8[Tensor, "b C H W"]:
+    def batch(self, step: int, places: Int64[Tensor, " b"]):
         """The next pictures of this process, as many as there are places."""
         if self.stream is None:
             self.stream = islice(self._endless(), step * self.share, None)
-        return torch.stack([to_pixels(next(self.stream), self.data) for _ in places])
+        return torch.stack([to_pixels(next(self.stream), self.data) for _ in places]), None
 
-    def some(self) -> UInt8[Tensor, "N C H W"]:
+    classes = ()
+
+    @property
+    def num_pictures(self):
+        return len(self.some())
+
+    def some(self):
         """The first thousand pictures."""
-        return torch.stack([to_pixels(row, self.data) for row in self.rows.take(1000)])
+        images = torch.stack([to_pixels(row, self.data) for row in self.rows.take(1000)])
+        return ImageData(images, None, (), "")
 
     def _endless(self) -> Iterator[dict]:
         epoch, row = 0, None

@@ -7,7 +7,7 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from course_utils.models import count_parameters
+from course_utils.models import call_model, count_parameters
 from course_utils.recipes import Recipe, build
 from course_utils.runtime import has_bfloat16, pick_device
 
@@ -68,7 +68,7 @@ def _count(recipe: Recipe) -> tuple[int, int, int]:
         model = build.make_model(recipe.model, recipe.data)
         x_t = torch.empty(PIECE, *build.picture_shape(recipe.data))
         timesteps = torch.zeros(PIECE, dtype=torch.long)
+        condition = {"class_labels": timesteps} if recipe.model.num_classes else {}
     with FlopCounterMode(display=False) as counter, saved_tensors_hooks(keep, lambda t: t):
-        answer = model(x_t, timesteps)
-        getattr(answer, "sample", answer).sum().backward()
+        call_model(model, x_t, timesteps, condition).sum().backward()
     return count_parameters(model), counter.get_total_flops(), sum(kept.values())

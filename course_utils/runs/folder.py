@@ -10,15 +10,17 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from course_utils.recipes import Options, Recipe, differences, load_recipe
-from course_utils.recipes.build import RECIPE
 from course_utils.runs.checkpoints import write_file
+from course_utils.runs.scoreboard import RESULT
+from course_utils.trained import RECIPE
 
+CHECKPOINTS = "checkpoints"
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
-    """The folder is made, and nobody else trains in it; or OSError."""
+    """Make and lock the folder. Raises OSError where it can't be, or another run has locked it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock", timeout=0).acquire()
@@ -30,8 +32,9 @@ def hold(folder: Path) -> Iterator[None]:
         yield
 
 
-def prepare(recipe: Recipe, options: Options) -> None:
-    """A new run leaves its recipe in the folder; one that goes on must bring the same.
+def check_folder(recipe: Recipe, options: Options) -> None:
+    """Whether this run can begin in the folder, or go on there; a start that saved nothing does
+    not count.
 
     Raises FileExistsError where something else is there, ValueError for another recipe.
     """
@@ -39,8 +42,8 @@ def prepare(recipe: Recipe, options: Options) -> None:
     if not note.exists():
         if found := [path.name for path in folder.iterdir() if not path.name.startswith(".")]:
             raise FileExistsError(f"{folder} holds {found[0]!r}, no run: choose an empty folder")
-        table = {"seed": options.seed, "recipe": asdict(recipe)}
-        write_file(note, json.dumps(table, indent=1).encode())
+    elif not any((folder / CHECKPOINTS).glob("step-*")) and not (folder / RESULT).exists():
+        return
     elif not options.resume:
         advice = "go on with it by --resume, or choose another --output-dir"
         raise FileExistsError(f"{folder} holds a run: {advice}")
@@ -52,6 +55,12 @@ def prepare(recipe: Recipe, options: Options) -> None:
         if changed:
             lines = [f"{name} was {old!r}, is {new!r}" for name, (old, new) in changed.items()]
             raise ValueError(f"{folder} holds a run of another recipe: {', '.join(lines)}")
+
+
+def leave_recipe(recipe: Recipe, options: Options) -> None:
+    """Write into the folder what is trained there; a run that goes on has it already."""
+    table = {"seed": options.seed, "recipe": asdict(recipe)}
+    write_file(options.output_dir / RECIPE, json.dumps(table, indent=1).encode())
 
 
 @contextmanager

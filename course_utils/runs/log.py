@@ -13,7 +13,7 @@ LOG = "logs/log.jsonl"
 PAUSE = 15.0  # seconds between two lines where no terminal shows a bar
 
 
-class Journal:
+class RunLog:
     """The records of a run in `folder` after its `step`; what an earlier try wrote of them goes."""
 
     def __init__(self, folder: Path, step: int, num_steps: int | None):

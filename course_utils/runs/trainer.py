@@ -7,6 +7,7 @@ what is learned, and a checkpoint needs no random state.
 
 import signal
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 
 import torch
@@ -15,25 +16,23 @@ from torch import Tensor
 
 from course_utils.images import to_model_range
 from course_utils.recipes import Options, Recipe, build
-from course_utils.runs import checkpoints
-from course_utils.runs import outputs as product
+from course_utils.runs import checkpoints, outputs
 from course_utils.runs.batches import draw_chance, open_pictures
 from course_utils.runs.checkpoints import Checkpoint
-from course_utils.runs.folder import hold, noted_signals, prepare
-from course_utils.runs.log import Journal
+from course_utils.runs.folder import CHECKPOINTS, check_folder, hold, leave_recipe, noted_signals
+from course_utils.runs.log import RunLog
 from course_utils.runtime import hardware, has_bfloat16, pick_device
-from course_utils.training import EMA, check_finite, learning_rate
+from course_utils.trained import Trained
+from course_utils.training import EMA, learning_rate, update
 from course_utils.training.loss import diffusion_loss
 from course_utils.training.optimizers import make_optimizer
-
-CHECKPOINTS = "checkpoints"
 
 
 def train_recipe(recipe: Recipe, options: Options) -> int:
     """Train in `options.output_dir`; returns 0, or 128 + a signal's number after saving for it.
 
     Raises ValueError, OSError or FloatingPointError with what is wrong and what to do. What was
-    saved before stays in each case.
+    saved before stays in each case; a start that fails leaves nothing in its way.
     """
     device, precision = pick_device(), recipe.training.precision
     low = has_bfloat16(device) if precision == "auto" else precision == "bfloat16"
@@ -41,21 +40,26 @@ def train_recipe(recipe: Recipe, options: Options) -> int:
     main = accelerator.is_main_process
     with hold(options.output_dir) if main else nullcontext():
         if main:
-            prepare(recipe, options)
+            check_folder(recipe, options)
         accelerator.wait_for_everyone()
         run = Run(recipe, options, accelerator)
+        if main:
+            leave_recipe(recipe, options)
+            run.log = RunLog(options.output_dir, run.step, recipe.training.max_steps)
         with noted_signals() as caught:
             run.train(caught)
         accelerator.wait_for_everyone()
         accelerator.end_training()  # what is left to do, the main process does alone
         if main and not caught:
             run.ema.copy_to(run.model)
-            product.finish(run.model, run.pictures.some(), recipe, run.facts(), options.output_dir)
+            outputs.finish(run.trained(), run.pictures, recipe, run.facts(), options.output_dir)
     return 128 + caught[0] if caught else 0
 
 
 class Run:
     """A training under way: what it works on, and how far it is."""
+
+    log: RunLog  # the main process's
 
     def __init__(self, recipe: Recipe, options: Options, accelerator: Accelerator):
         self.recipe, self.options, self.accelerator = recipe, options, accelerator
@@ -74,8 +78,10 @@ class Run:
         if training.compile:
             self.parallel = torch.compile(self.parallel)
         self._load()
-        if accelerator.is_main_process:
-            self.journal = Journal(options.output_dir, self.step, training.max_steps)
+
+    def trained(self) -> Trained:
+        """The network as it is now, ready to draw."""
+        return build.make_trained(self.recipe, self.model, self.pictures.classes)
 
     def train(self, caught: list[int]) -> None:
         """To the end of the budget or to a signal; then all that was done is saved."""
@@ -97,22 +103,24 @@ class Run:
         if self.accelerator.is_main_process:
             if caught:
                 name = signal.Signals(caught[0]).name
-                self.journal.say(f"{name}: saved at step {self.step}, go on with --resume")
-            self.journal.close()
+                self.log.say(f"{name}: saved at step {self.step}, go on with --resume")
+            self.log.close()
 
     def _update(self) -> None:
         """One step: the gradients of this process's share of the batch, then the weights."""
         started, training = time.monotonic(), self.recipe.training
-        rate = training.max_steps or 10_000  # without a number of steps, as if it were this
-        rate = learning_rate(self._progress() * rate, rate, training.lr)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        loss = self._backward()
-        norm = self.accelerator.clip_grad_norm_(self.parallel.parameters(), training.max_grad_norm)
-        check_finite("gradient's norm", norm, self.step, self.model)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.ema.update(self.model)
+        num_steps = training.max_steps or 10_000  # without a number of steps, as if it were this
+        rate = learning_rate(self._progress() * num_steps, num_steps, training.lr)
+        loss = update(
+            self.model,
+            self._losses(),
+            self.optimizer,
+            rate,
+            step=self.step,
+            max_grad_norm=training.max_grad_norm,
+            ema=self.ema,
+            gathered=lambda loss: self.accelerator.reduce(loss, "mean"),
+        )
         self.step += 1
         now = time.monotonic()
         self.seconds = now - self.began
@@ -120,25 +128,24 @@ class Run:
             left = max(0.0, self.seconds / self._progress() - self.seconds)
             speed = round(training.batch_size / (now - started), 1)
             line = {"step": self.step, "loss": loss, "lr": rate, "images_per_second": speed}
-            self.journal.record(left, **line, seconds=round(self.seconds, 3))
+            self.log.record(left, **line, seconds=round(self.seconds, 3))
 
-    def _backward(self) -> float:
-        """Gradients of the loss, which is returned as the mean over the whole batch."""
+    def _losses(self) -> Iterator[Tensor]:
+        """The loss of each part of this process's share; only the last one's gradients travel."""
         device, how, last = self.accelerator.device, self.recipe.schedule, len(self.mine) - 1
         chance = draw_chance(self.recipe, self.options.seed, self.step, device)
         settings = {"prediction_type": how.prediction_type, "weighting": how.weighting}
-        mean = torch.zeros((), device=device)
         self.parallel.train()
         for number, places in enumerate(self.mine):
-            x0 = to_model_range(self.pictures.batch(self.step, places).to(device))
+            images, labels = self.pictures.batch(self.step, places)
+            x0 = to_model_range(images.to(device))
             x0 = torch.where(chance.mirrored[places], x0.flip(-1), x0)
+            own = {"timesteps": chance.timesteps[places], "noise": chance.noise[places]}
+            if labels is not None:
+                own |= {"condition": {"class_labels": labels}, "drop": chance.dropped[places]}
             with self.accelerator.no_sync(self.parallel) if number < last else nullcontext():
-                own = {"timesteps": chance.timesteps[places], "noise": chance.noise[places]}
                 loss = diffusion_loss(self.parallel, self.schedule, x0, **own, **settings)
-                check_finite("loss", loss, self.step, self.model, x0)
-                self.accelerator.backward(loss / len(self.mine))
-            mean += loss.detach() / len(self.mine)
-        return self.accelerator.reduce(mean, "mean").item()
+                yield loss / len(self.mine)
 
     def _progress(self) -> float:
         """The share of the budget that is used up; 1 is the end."""
@@ -167,9 +174,9 @@ class Run:
             folder, checkpoint = self.options.output_dir, Checkpoint(self.step, tensors, state)
             checkpoints.save_checkpoint(folder / CHECKPOINTS, checkpoint, self.options.keep)
             with self.ema.applied(self.model):
-                sheet = product.draw_sheet(build.Trained.by(self.recipe, self.model))
-            product.save_sheet(sheet, folder / "samples" / f"step-{self.step:09d}.png")
-            self.journal.board.add_image("samples", sheet, self.step)
+                sheet = outputs.draw_sheet(self.trained())
+            outputs.save_sheet(sheet, folder / "samples" / f"step-{self.step:09d}.png")
+            self.log.board.add_image("samples", sheet, self.step)
         self.saved, self.saved_at = self.step, self.seconds
 
     def _load(self) -> None:

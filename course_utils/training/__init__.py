@@ -1,6 +1,14 @@
 """Training: the loss, the loop, the average of the weights, the optimizers."""
 
-from course_utils.training.loop import EMA, TrainStep, check_finite, cycle, learning_rate, train
+from course_utils.training.ema import EMA
+from course_utils.training.loop import (
+    TrainStep,
+    check_finite,
+    cycle,
+    learning_rate,
+    train,
+    update,
+)
 from course_utils.training.loss import (
     diffusion_loss,
     draw_timesteps,
@@ -23,4 +31,5 @@ __all__ = [
     "loss_weights",
     "make_optimizer",
     "train",
+    "update",
 ]

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from course_utils.checks import check_choice, check_prediction_type
-from course_utils.schedule import Images, NoiseSchedule, Timesteps, call_model, expand_like
+from course_utils.checks import check_choice, check_prediction_type, check_same_shape
+from course_utils.models.calling import Condition, call_model, evaluation_mode
+from course_utils.models.guidance import drop_condition, unconditioned
+from course_utils.schedule import Images, NoiseSchedule, Timesteps, expand_like
 
 WEIGHTINGS = ("none", "min_snr")
 
@@ -90,13 +92,18 @@ def diffusion_loss(
     weighting: str = "none",
     timesteps: Timesteps | None = None,
     noise: Images | None = None,
+    condition: Condition | None = None,
+    drop: float | int | Bool[Tensor, "B"] = 0.0,
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, ""]:
     """Mean squared error of the network's answer on noisy images (Ho et al. 2020, eq. 14).
 
-    x0 (B, C, H, W) in [-1, 1]. Timesteps and noise are drawn unless they are given; `weighting`
-    says how much each noise level counts, see `loss_weights`.
+    x0 (B, C, H, W), pictures in [-1, 1] or latents. Timesteps and noise are drawn unless they are
+    given; `weighting` says how much each noise level counts, see `loss_weights`. `drop` is the
+    probability with which a row's condition is taken away (Ho & Salimans 2022, alg. 1), or a mask
+    of the rows. Raises ValueError for settings out of range.
     """
+    weights = loss_weights(schedule, prediction_type, weighting).to(x0.device, x0.dtype)
     if timesteps is None:
         T = len(schedule)
         timesteps = draw_timesteps(len(x0), T, timestep_sampling, generator, device=x0.device)
@@ -104,10 +111,28 @@ def diffusion_loss(
     if noise is None:
         at = generator.device if generator else x0.device
         noise = torch.randn(x0.shape, generator=generator, device=at, dtype=x0.dtype).to(x0.device)
-    target = schedule.target(x0, noise, timesteps, prediction_type)
-    model_output = call_model(model, schedule.add_noise(x0, noise, timesteps), timesteps)
-    weights = loss_weights(schedule, prediction_type, weighting).to(x0.device, x0.dtype)
-    return (expand_like(weights[timesteps], x0) * (model_output - target) ** 2).mean()
+    check_same_shape("noise", noise, "x0", x0)
+    condition = _told(model, condition, drop, x0, generator)
+    point = schedule.at(timesteps, x0)
+    model_output = call_model(model, point.mix(x0, noise), timesteps, condition)
+    errors = (model_output - point.target(x0, noise, prediction_type)) ** 2
+    return (expand_like(weights[timesteps], x0) * errors).mean()
+
+
+def _told(model, condition, drop, x0, generator) -> Condition | None:
+    """The condition without that of the dropped rows; their mask is drawn unless it is given."""
+    if condition is not None:
+        condition = {name: values.to(x0.device) for name, values in condition.items()}
+    if not isinstance(drop, Tensor):
+        if not 0 <= drop <= 1:
+            raise ValueError(f"drop must lie in [0, 1], got {drop}: 0.1 is usual")
+        if drop == 0:
+            return condition
+        at = generator.device if generator else x0.device
+        drop = torch.rand(len(x0), generator=generator, device=at) < drop
+    if condition is None:
+        raise ValueError("drop takes a condition away, and there is none: pass condition")
+    return drop_condition(condition, drop.to(x0.device), unconditioned(model, condition))
 
 
 def loss_per_level(
@@ -117,6 +142,7 @@ def loss_per_level(
     levels: Iterable[int],
     *,
     prediction_type: str = "epsilon",
+    condition: Condition | None = None,
     seed: int = 0,
 ) -> Float[Tensor, " levels"]:
     """The mean squared error at each timestep in `levels`, with the same pictures and noise.
@@ -125,9 +151,16 @@ def loss_per_level(
     """
     noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(seed), dtype=x0.dtype)
     options = {"prediction_type": prediction_type, "noise": noise.to(x0.device)}
-    with torch.no_grad():
+    with torch.no_grad(), evaluation_mode(model):
         losses = [
-            diffusion_loss(model, schedule, x0, timesteps=torch.full((len(x0),), t), **options)
+            diffusion_loss(
+                model,
+                schedule,
+                x0,
+                timesteps=torch.full((len(x0),), t),
+                condition=condition,
+                **options,
+            )
             for t in levels
         ]
     return torch.stack(losses).cpu()

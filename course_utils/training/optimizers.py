@@ -38,26 +38,39 @@ def orthogonalise(matrices: Float[Tensor, "k m n"]) -> Float[Tensor, "k m n"]:
         return polynomial @ x
 
 
-class Muon(torch.optim.AdamW):
-    """Muon for the convolutions between the first and the last, AdamW for the rest.
+def inner_matrices(model: nn.Module) -> list[nn.Parameter]:
+    """The weights of convolutions, linear layers and attention, in the order in which the layers
+    were made, without the first and last layer and the first and last convolution, which read and
+    write what is no feature. Tables such as embeddings are no matrices."""
+    kinds = (nn.Linear, nn.modules.conv._ConvNd, nn.MultiheadAttention)
+    layers = [module for module in model.modules() if isinstance(module, kinds)]
+    convolutions = [layer for layer in layers if isinstance(layer, nn.modules.conv._ConvNd)]
+    outer = {id(layer) for kind in (layers, convolutions) for layer in (*kind[:1], *kind[-1:])}
+    inner = [layer for layer in layers if id(layer) not in outer]
+    weights = [getattr(layer, "weight", getattr(layer, "in_proj_weight", None)) for layer in inner]
+    return [w for w in dict.fromkeys(weights) if w is not None and w.requires_grad]
 
-    A convolution is read as the matrix (out, in * k * k); its gradients are averaged over time and
+
+class Muon(torch.optim.AdamW):
+    """Muon for the `inner_matrices`, AdamW for the rest.
+
+    A convolution is read as the matrix (out, in * k * k); the gradients are averaged over time and
     all directions of the average made about equally long (Jordan 2024), scaled so that one lr
-    suits both parts (Liu et al. 2025, eq. 4). Raises ValueError for a model without such
-    convolutions.
+    suits both parts (Liu et al. 2025, eq. 4). Raises ValueError for a model without such weights.
     """
 
     momentum = 0.95
     weight_decay = 0.01
 
     def __init__(self, model: nn.Module, lr: float):
-        trained = [weights for weights in model.parameters() if weights.requires_grad]
-        inner = [weights for weights in trained if weights.ndim == 4][1:-1]
+        inner = inner_matrices(model)
         if not inner:
             raise ValueError(
-                "optimizer='muon' needs a model of 3 convolutions or more: use 'adamw'"
+                "optimizer='muon' needs a model of 3 convolutions or more, or of 3 linear layers: "
+                "use 'adamw'"
             )
         chosen = {id(weights) for weights in inner}
+        trained = [weights for weights in model.parameters() if weights.requires_grad]
         rest = [weights for weights in trained if id(weights) not in chosen]
         super().__init__([{"params": rest}, {"params": inner}], lr)
 

@@ -6,7 +6,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from course_utils.models import (
+    Attention,
     BasicUNet,
+    CrossAttention,
     ResBlock,
     UNet,
     count_parameters,
@@ -129,3 +131,124 @@ def test_sizes_that_do_not_divide_are_named(model, multiple):
 def test_bad_channels_are_named(channels):
     with pytest.raises(ValueError, match="channels must be multiples of 8"):
         UNet(channels=channels)
+
+
+# --- what it is told
+
+
+def awake(model):
+    """Random weights in place of the zeros that it begins with."""
+    torch.manual_seed(0)
+    for weights in model.parameters():
+        nn.init.normal_(weights, std=0.2)
+    return model
+
+
+T2 = torch.tensor([3, 700])
+
+
+def test_the_class_changes_the_answer_and_none_is_the_last_row():
+    model, x = awake(UNet(channels=(8, 16), num_classes=4)), torch.randn(2, 1, 8, 8)
+    first, second = (model(x, T2, class_labels=torch.tensor([k, k])) for k in (0, 1))
+    assert not torch.allclose(first, second, atol=1e-3)
+    assert torch.equal(model(x, T2), model(x, T2, class_labels=torch.tensor([4, 4])))
+    mixed = model(x, T2, class_labels=torch.tensor([0, 1]))
+    torch.testing.assert_close(mixed, torch.stack([first[0], second[1]]))
+
+
+def test_time_and_class_share_one_embedding():
+    """What follows can't tell whether the class's row has moved or the time's vector."""
+    model, x = awake(UNet(channels=(8,), num_classes=1)), torch.randn(1, 1, 8, 8)
+    early, late = (model.time(timestep_embedding(torch.tensor([t]), 8)) for t in (5, 400))
+    answer = model(x, torch.tensor([400]), class_labels=torch.tensor([0]))
+    with torch.no_grad():
+        model.classes.weight[0] += (late - early)[0]
+    moved = model(x, torch.tensor([5]), class_labels=torch.tensor([0]))
+    torch.testing.assert_close(moved, answer, rtol=1e-4, atol=1e-4)
+
+
+def test_each_word_of_a_text_can_change_the_answer():
+    model, x = awake(UNet(channels=(8, 16), context_width=6)), torch.randn(2, 1, 8, 8)
+    text = torch.randn(2, 3, 6)
+    answer = model(x, T2, encoder_hidden_states=text)
+    for word in range(3):
+        other = text.clone()
+        other[:, word] += 1
+        assert not torch.allclose(model(x, T2, encoder_hidden_states=other), answer, atol=1e-4)
+    shuffled = model(x, T2, encoder_hidden_states=text[:, [2, 0, 1]])
+    torch.testing.assert_close(shuffled, answer, rtol=1e-4, atol=1e-4)  # a set of words to it
+
+
+def test_no_text_is_a_text_of_zeros_of_any_length():
+    model, x = awake(UNet(channels=(8,), context_width=6)), torch.randn(2, 1, 8, 8)
+    silent = model(x, T2)
+    torch.testing.assert_close(silent, model(x, T2, encoder_hidden_states=torch.zeros(2, 5, 6)))
+
+
+def test_cross_attention_is_its_formula():
+    torch.manual_seed(0)
+    block = CrossAttention(8, 6)
+    nn.init.normal_(block.out.weight)
+    x, text = torch.randn(2, 8, 3, 5), torch.randn(2, 4, 6)
+    q = F.conv2d(F.group_norm(x, 8), block.q.weight, block.q.bias).flatten(2).mT  # (B, places, 8)
+    k, v = (text @ block.kv.weight.mT).chunk(2, dim=-1)
+    mixed = (q @ k.mT / 8**0.5).softmax(dim=-1) @ v
+    expected = x + block.out(mixed.mT.reshape(2, 8, 3, 5))
+    torch.testing.assert_close(block(x, None, text), expected)
+
+
+@pytest.mark.parametrize(
+    ("attention", "count"),
+    [(None, 1), ((False, False), 0), ((True, False), 1), ((True, True), 2)],
+)
+def test_attention_is_where_it_is_asked_for(attention, count):
+    model = awake(UNet(channels=(8, 16), attention=attention, context_width=4))
+    kinds = [type(module) for module in model.modules()]
+    assert kinds.count(Attention) == kinds.count(CrossAttention) == count
+    text = torch.randn(2, 3, 4)
+    assert model(torch.randn(2, 1, 8, 8), T2, encoder_hidden_states=text).isfinite().all()
+
+
+@pytest.mark.parametrize("width", [8, 40, 72, 104, 96])
+def test_heads_share_any_width(width):
+    attention = Attention(width)
+    assert width % attention.num_heads == 0
+    assert attention(torch.randn(1, width, 2, 2)).shape == (1, width, 2, 2)
+
+
+def test_weights_that_were_saved_before_there_were_conditions_fit():
+    names = set(UNet(channels=(8, 16)).state_dict())
+    assert {"time.0.weight", "time.2.bias", "enter.1.weight", "leave.2.bias"} <= names
+    assert {"levels.before.0.conv1.weight", "levels.shrink.weight", "levels.grow.bias"} <= names
+    assert {"levels.inner.inner.qkv.weight", "levels.inner.after.0.shortcut.weight"} <= names
+    assert len(names) == 64
+
+
+@pytest.mark.parametrize(
+    ("options", "condition", "message"),
+    [
+        ({}, {"class_labels": T2}, "class_labels go to a UNet that was made with num_classes"),
+        (
+            {"num_classes": 2},
+            {"class_labels": torch.tensor([0, 3])},
+            r"in \[0, 2\], .* got \[0, 3\]",
+        ),
+        ({}, {"encoder_hidden_states": torch.zeros(2, 1, 4)}, "made with context_width"),
+    ],
+)
+def test_a_condition_that_it_was_not_made_for_is_refused(options, condition, message):
+    with pytest.raises(ValueError, match=message):
+        UNet(channels=(8,), **options)(torch.zeros(2, 1, 8, 8), T2, **condition)
+
+
+def test_attention_for_other_levels_than_there_are_is_refused():
+    with pytest.raises(ValueError, match="one value for each of the 2 channels"):
+        UNet(channels=(8, 16), attention=(True,))
+
+
+def test_its_settings_make_it_again():
+    options = {"channels": (8, 16), "attention": (True, True), "num_classes": 3, "context_width": 5}
+    model = UNet(2, 4, **options)
+    again = UNet(**model.settings)
+    again.load_state_dict(model.state_dict())
+    assert again.settings == model.settings

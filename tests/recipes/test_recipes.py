@@ -1,5 +1,6 @@
 """Recipes: what is read is what was written; what is wrong is named; what they cost is counted."""
 
+import inspect
 import json
 import re
 from dataclasses import asdict, fields, replace
@@ -24,12 +25,11 @@ from course_utils.recipes import (
     parse_recipe,
     recipe_names,
 )
-from course_utils.recipes import recipe as recipe_module
 from course_utils.recipes.build import (
-    Trained,
     load_pictures,
     make_model,
     make_schedule,
+    make_trained,
     picture_shape,
 )
 from course_utils.runs import scoreboard as scoreboard_module
@@ -94,8 +94,14 @@ WRONG = [
     ("model", "kind", "UNet2DModel", "'straight' has no DDPMPipeline"),
     ("data", "flip", 1, "data.flip: Input should be a valid boolean, got 1"),
     ("data", "streaming", True, "data.streaming is for folder and hub, not 'digits'"),
-    ("sampler", "eta", 0.5, "sampler.eta 0.5 goes with sampler.order 1 only"),
-    ("sampler", "eta", 2.0, "sampler.eta: Input should be less than or equal to 1, got 2.0"),
+    ("sampler", "eta", 0.5, "sampler: order must be 1, or 2 with eta=0; got order=2, eta=0.5"),
+    ("sampler", "num_steps", 0, "sampler: num_steps must be at least 1, got 0"),
+    ("sampler", "order", 3, "sampler: order must be 1, or 2 with eta=0; got order=3"),
+    ("sampler", "steps", 5, "sampler.steps: Unexpected keyword argument, got 5"),
+    ("sampler", "guidance", 2.0, "sampler.guidance need model.num_classes"),
+    ("training", "drop", 0.1, "training.drop and sampler.guidance need model.num_classes"),
+    ("training", "drop", 1.5, "training.drop: Input should be less than or equal to 1, got 1.5"),
+    ("sampler", "eta", 2.0, "sampler: eta must lie in [0, 1], got 2.0"),
 ]
 
 
@@ -151,8 +157,8 @@ def test_those_that_the_course_promises_are_there():
 
 
 def test_every_field_has_its_meaning_behind_it():
-    source = Path(recipe_module.__file__).read_text(encoding="utf-8")
     for section in (Data, Model, Schedule, Training, Sampler, Recipe, Options):
+        source = Path(inspect.getfile(section)).read_text(encoding="utf-8")
         for field in fields(section):
             if section is Recipe and field.name != "title":
                 continue  # a section, which has a docstring
@@ -193,7 +199,7 @@ def test_a_size_that_does_not_fit_is_named():
 
 def test_the_same_seed_draws_the_same_pictures():
     torch.manual_seed(0)
-    trained = Trained.by(SMALL, make_model(SMALL.model, SMALL.data))
+    trained = make_trained(SMALL, make_model(SMALL.model, SMALL.data))
     trained = trained._replace(sampler=Sampler(3, 1, 1.0))
     first, second = (trained.draw(5, seed=3, batch_size=2) for _ in range(2))
     assert first.shape == (5, 1, 28, 28)

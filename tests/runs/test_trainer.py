@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from course_utils import draw_butterflies, to_pil
 from course_utils.cli import main
-from course_utils.recipes.build import load_trained
+from course_utils.trained import load_trained
 
 pytestmark = pytest.mark.usefixtures("no_shape_checks")  # tyro's MISSING is no path
 
@@ -184,11 +184,11 @@ def test_each_picture_comes_once_in_an_epoch(monkeypatch):
 
     images = torch.arange(10, dtype=torch.uint8).reshape(10, 1, 1, 1)
     pictures = InMemory(images, batch_size=4, seed=0)
-    seen = torch.cat([pictures.batch(step, torch.arange(4)).flatten() for step in range(10)])
+    seen = torch.cat([pictures.batch(step, torch.arange(4))[0].flatten() for step in range(10)])
     for epoch in seen.reshape(4, 10):
         assert sorted(epoch.tolist()) == list(range(10))
     assert seen[:10].tolist() != seen[10:20].tolist()
-    halves = [InMemory(images, 4, 0).batch(7, places) for places in torch.arange(4).split(2)]
+    halves = [InMemory(images, 4, 0).batch(7, places)[0] for places in torch.arange(4).split(2)]
     assert torch.cat(halves).flatten().tolist() == seen[28:32].tolist()
 
 

@@ -2,6 +2,7 @@
 
 import copy
 from itertools import pairwise
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -10,9 +11,11 @@ from hypothesis import strategies as st
 from tiny import TinyModel, images, tiny
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from course_utils import Sampler, Trained, UNet
 from course_utils.schedule import NoiseSchedule
-from course_utils.training import EMA, learning_rate, train
+from course_utils.training import EMA, diffusion_loss, learning_rate, train, update
 
 # --- EMA
 
@@ -227,3 +230,88 @@ def test_bad_settings_are_named_before_the_first_step(options, message):
 def test_an_empty_loader_is_an_error_not_an_endless_loop():
     with pytest.raises(ValueError, match="the loader gave no batch"):
         list(train(tiny(), [], NoiseSchedule.linear(10), num_steps=1, lr=0.1))
+
+
+# --- a condition, and the device
+
+
+class Batch(NamedTuple):
+    x0: torch.Tensor
+    condition: dict
+
+
+def test_training_on_labels_teaches_to_listen():
+    """Two classes, black and white: afterwards the label decides which of them is drawn."""
+    torch.manual_seed(0)
+    x0 = torch.tensor([-0.8, 0.8]).repeat(16).reshape(32, 1, 1, 1).expand(32, 1, 4, 4)
+    batch = Batch(x0, {"class_labels": torch.arange(32) % 2})
+    model = UNet(1, channels=(8,), num_classes=2)
+    options = {"prediction_type": "v_prediction", "drop": 0.2}
+    options["generator"] = torch.Generator().manual_seed(0)
+    schedule = NoiseSchedule.straight(100)
+    list(train(model, [batch], schedule, num_steps=150, lr=2e-2, **options))
+    told = Trained(model, schedule, "v_prediction", (1, 4, 4), Sampler(8))
+    for label, colour in ((0, -0.8), (1, 0.8)):
+        drawn = told.draw(8, condition={"class_labels": torch.tensor([label])})
+        assert drawn.mean().item() == pytest.approx(colour, abs=0.3)
+
+
+class NoLooking(TorchDispatchMode):
+    """Raises where a value is taken from a tensor: on a GPU that would wait for all before it."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function is torch.ops.aten._local_scalar_dense.default:
+            raise AssertionError("a value was looked at")
+        return function(*args, **(kwargs or {}))
+
+
+def test_an_update_looks_at_no_value_but_the_two_that_decide(monkeypatch):
+    model, generator = UNet(1, channels=(8,), num_classes=2), torch.Generator().manual_seed(0)
+    condition = {"class_labels": torch.tensor([0, 1])}
+    x0, schedule, looks = torch.zeros(2, 1, 4, 4), NoiseSchedule.cosine(10), []
+    options = {"condition": condition, "drop": 0.5, "generator": generator}
+    options |= {"prediction_type": "v_prediction", "timestep_sampling": "logit_normal"}
+    tolist = torch.Tensor.tolist
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda x: looks.append(x.shape) or tolist(x))
+    sgd = torch.optim.SGD(model.parameters(), 0.1)
+    settings = {"step": 0, "max_grad_norm": 1.0, "ema": EMA(model)}
+    with NoLooking():
+        loss = diffusion_loss(model, schedule, x0, **options)
+        update(model, [loss], sgd, 0.1, **settings)
+    assert looks == [(2,)]
+
+
+def test_the_watch_sees_what_it_should():
+    with pytest.raises(AssertionError, match="was looked at"), NoLooking():
+        bool(torch.ones(1).max() > 0)
+
+
+def test_parts_of_a_batch_make_the_same_update():
+    whole, parts, x0 = tiny(), tiny(), images()
+    schedule, timesteps, noise = (
+        NoiseSchedule.cosine(50),
+        torch.arange(8) * 6,
+        torch.randn(x0.shape),
+    )
+    for model, size in ((whole, 8), (parts, 2)):
+        losses = (
+            diffusion_loss(
+                model,
+                schedule,
+                x0[i : i + size],
+                timesteps=timesteps[i : i + size],
+                noise=noise[i : i + size],
+            )
+            * (size / 8)
+            for i in range(0, 8, size)
+        )
+        sgd = torch.optim.SGD(model.parameters(), 0.1)
+        update(model, losses, sgd, 0.1, step=0, max_grad_norm=1.0)
+    for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_latents_that_are_not_finite_are_named_as_such():
+    x0 = torch.full((2, 4, 4, 4), float("inf"))
+    with pytest.raises(FloatingPointError, match="its batch has latents from inf to inf"):
+        list(train(UNet(4, channels=(8,)), [x0], NoiseSchedule.cosine(9), num_steps=1, lr=1e-3))

@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import torch
 from tiny import images, tiny
+from torch import nn
 
 from course_utils.checks import PREDICTION_TYPES
 from course_utils.schedule import NoiseSchedule
@@ -225,3 +226,98 @@ def test_two_looks_at_the_levels_use_the_same_noise():
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
     assert not first.requires_grad
+
+
+# --- a condition
+
+
+class Listener(nn.Module):
+    """Answers what it was told, and remembers it; 5 is "no label"."""
+
+    num_classes = 5
+
+    def __init__(self):
+        super().__init__()
+        self.heard = []
+
+    def forward(self, x_t, timesteps, class_labels=None, encoder_hidden_states=None):
+        self.heard.append((x_t, timesteps, class_labels, encoder_hidden_states))
+        return x_t * 0 + (0 if class_labels is None else class_labels[:, None, None, None])
+
+
+def labels(b=8):
+    return {"class_labels": torch.arange(b) % 5}
+
+
+def test_the_condition_reaches_the_network():
+    model, text = Listener(), torch.randn(8, 2, 3)
+    condition = labels() | {"encoder_hidden_states": text}
+    diffusion_loss(model, NoiseSchedule.cosine(50), images(), condition=condition)
+    assert model.heard[0][2].tolist() == [0, 1, 2, 3, 4, 0, 1, 2]
+    assert torch.equal(model.heard[0][3], text)
+
+
+def test_without_a_condition_nothing_is_said():
+    model = Listener()
+    diffusion_loss(model, NoiseSchedule.cosine(50), images())
+    assert model.heard[0][2:] == (None, None)
+
+
+def test_a_share_of_the_rows_is_told_nothing():
+    model, x0 = Listener(), torch.zeros(20_000, 1, 1, 1)
+    generator = torch.Generator().manual_seed(0)
+    options = {"condition": labels(20_000), "drop": 0.1, "generator": generator}
+    diffusion_loss(model, NoiseSchedule.cosine(50), x0, **options)
+    heard = model.heard[0][2]
+    dropped = heard == 5
+    assert dropped.float().mean().item() == pytest.approx(0.1, abs=0.01)
+    assert torch.equal(heard[~dropped], labels(20_000)["class_labels"][~dropped])
+
+
+def test_which_rows_is_the_generators_choice_and_nothing_else_moves():
+    state = torch.get_rng_state()
+    heard = []
+    for drop, seed in ((0.5, 0), (0.5, 0), (0.5, 1), (0.0, 0)):
+        model, generator = Listener(), torch.Generator().manual_seed(seed)
+        options = {"condition": labels(), "drop": drop, "generator": generator}
+        diffusion_loss(model, NoiseSchedule.cosine(50), images(), **options)
+        heard += model.heard
+    (x, t, first, _), (_, _, again, _), (_, _, other, _), (same_x, same_t, whole, _) = heard
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert whole.tolist() == labels()["class_labels"].tolist()
+    assert torch.equal(x, same_x)
+    assert torch.equal(t, same_t)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_rows_may_be_given():
+    model, mask = Listener(), torch.arange(8) % 2 == 0
+    diffusion_loss(model, NoiseSchedule.cosine(50), images(), condition=labels(), drop=mask)
+    assert model.heard[0][2].tolist() == [5, 1, 5, 3, 5, 0, 5, 2]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"condition": labels(), "drop": 1.5}, r"drop must lie in \[0, 1\], got 1.5"),
+        ({"condition": labels(), "drop": -0.1}, r"drop must lie in \[0, 1\], got -0.1"),
+        ({"drop": 0.1}, "there is none: pass condition"),
+    ],
+)
+def test_a_drop_that_cannot_be_is_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        diffusion_loss(Listener(), NoiseSchedule.cosine(50), images(), **options)
+
+
+def test_the_levels_are_measured_with_the_condition():
+    model = Listener()
+    loss_per_level(model, NoiseSchedule.cosine(50), images(), [3, 30], condition=labels())
+    assert [heard[2].tolist() for heard in model.heard] == [labels()["class_labels"].tolist()] * 2
+
+
+@pytest.mark.parametrize("wrong", [-1, 50])
+def test_a_timestep_out_of_range_is_named(wrong):
+    timesteps = torch.tensor([0, 1, 2, 3, 4, 5, 6, wrong])
+    with pytest.raises(ValueError, match=rf"timesteps must lie in \[0, 50\), got .*{wrong}"):
+        diffusion_loss(tiny(), NoiseSchedule.cosine(50), images(), timesteps=timesteps)

@@ -4,10 +4,16 @@ import copy
 
 import pytest
 import torch
+from diffusers import UNet2DModel
 from torch import nn
 
 from course_utils import NoiseSchedule, UNet, train
-from course_utils.training.optimizers import Muon, make_optimizer, orthogonalise
+from course_utils.training.optimizers import (
+    Muon,
+    inner_matrices,
+    make_optimizer,
+    orthogonalise,
+)
 
 
 def three_convolutions():
@@ -132,3 +138,75 @@ def test_what_cannot_be_used_is_named():
         make_optimizer(nn.Conv2d(1, 1, 3), 0.01, "muon")
     with pytest.raises(ValueError, match="takes no closure"):
         Muon(UNet(channels=(8,)), 0.01).step(lambda: None)
+
+
+# --- which weights
+
+
+def names_of(model):
+    """The names of its inner matrices."""
+    names = {id(weights): name for name, weights in model.named_parameters()}
+    return [names[id(weights)] for weights in inner_matrices(model)]
+
+
+def test_all_matrices_but_the_first_and_last_are_inner():
+    names = names_of(UNet(channels=(8, 16), num_classes=3, context_width=4))
+    matrices = [
+        name
+        for name, weights in UNet(
+            channels=(8, 16), num_classes=3, context_width=4
+        ).named_parameters()
+        if weights.ndim > 1
+    ]
+    outer = {"time.0.weight", "classes.weight", "enter.1.weight", "leave.2.weight"}
+    assert set(matrices) - set(names) == outer
+    assert any("qkv" in name for name in names)
+    assert any("kv.weight" in name and "qkv" not in name for name in names)
+
+
+def test_the_attention_of_diffusers_unet_is_among_them():
+    model = UNet2DModel(
+        sample_size=8,
+        block_out_channels=(8, 8),
+        layers_per_block=1,
+        norm_num_groups=4,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        num_class_embeds=3,
+    )
+    names = names_of(model)
+    assert sum("to_q.weight" in name for name in names) == 4
+    assert not {"conv_in.weight", "conv_out.weight", "class_embedding.weight"} & set(names)
+
+
+class Transformer(nn.Module):
+    """Patches of 2 x 2, two blocks, and back."""
+
+    def __init__(self):
+        super().__init__()
+        self.cut = nn.PixelUnshuffle(2)
+        self.enter, self.places = nn.Linear(4, 16), nn.Parameter(torch.zeros(16, 16))
+        options = {"dropout": 0.0, "batch_first": True, "norm_first": True}
+        block = nn.TransformerEncoderLayer(16, 2, 32, **options)
+        self.blocks = nn.TransformerEncoder(block, 2, enable_nested_tensor=False)
+        self.leave = nn.Linear(16, 4)
+        self.paste = nn.PixelShuffle(2)
+
+    def forward(self, x_t, timesteps):
+        time = timesteps[:, None, None] / 100
+        tokens = self.enter(self.cut(x_t).flatten(2).mT) + self.places + time
+        return self.paste(self.leave(self.blocks(tokens)).mT.unflatten(2, (4, 4)))
+
+
+def test_a_transformer_trains(generator):
+    torch.manual_seed(0)
+    model = Transformer()
+    names = names_of(model)
+    assert "blocks.layers.0.self_attn.in_proj_weight" in names
+    assert "blocks.layers.1.linear2.weight" in names
+    assert not {"enter.weight", "leave.weight", "places"} & set(names)
+    x0 = torch.linspace(-1, 1, 8).expand(16, 1, 8, 8)
+    options = {"num_steps": 60, "prediction_type": "v_prediction", "generator": generator}
+    steps = train(model, [x0], NoiseSchedule.straight(100), lr=1e-2, optimizer="muon", **options)
+    losses = [step.loss for step in steps]
+    assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
