@@ -25,14 +25,18 @@ def images(b=8, seed=0):
     return torch.rand(b, 1, 4, 4, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
-def tiny_pipeline(seed=0):
+def tiny_unet(seed=0, **changes):
     torch.manual_seed(seed)
-    model = UNet2DModel(
-        sample_size=8,
-        block_out_channels=(8, 8),
-        layers_per_block=1,
-        norm_num_groups=4,
-        down_block_types=("DownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "UpBlock2D"),
-    )
-    return DDPMPipeline(unet=model, scheduler=DDPMScheduler())
+    settings = {
+        "sample_size": 8,
+        "block_out_channels": (8, 8),
+        "layers_per_block": 1,
+        "norm_num_groups": 4,
+        "down_block_types": ("DownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "UpBlock2D"),
+    }
+    return UNet2DModel(**settings | changes)
+
+
+def tiny_pipeline(seed=0):
+    return DDPMPipeline(unet=tiny_unet(seed), scheduler=DDPMScheduler())

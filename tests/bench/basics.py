@@ -1,19 +1,20 @@
 """How long the course's first moves take: `python tests/bench/basics.py`.
 
-The import, in fresh processes, and the drawing of butterflies; medians of several repetitions.
+The import, in fresh processes, and butterflies, drawn and in batches; medians of repetitions.
 """
 
+import argparse
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from statistics import median
 
-from course_utils import draw_butterflies
+from course_utils import draw_butterflies, make_loader
 from course_utils.runtime import hardware
 
 
-def seconds(action: Callable[[], object], repeats: int = 5) -> float:
+def seconds(action: Callable[[], object], repeats: int) -> float:
     """The median time of `action`, after one warm-up."""
     times = []
     for _ in range(repeats + 1):
@@ -23,22 +24,29 @@ def seconds(action: Callable[[], object], repeats: int = 5) -> float:
     return median(times[1:])
 
 
-def import_seconds() -> float:
+def import_seconds(repeats: int) -> float:
     """What `import course_utils` adds to `import torch`, in fresh processes."""
     code = (
         "import time, torch; t = time.perf_counter(); import course_utils; "
         "print(time.perf_counter() - t)"
     )
     command = [sys.executable, "-c", code]
-    return median(float(subprocess.check_output(command)) for _ in range(5))
+    return median(float(subprocess.check_output(command)) for _ in range(repeats))
 
 
 def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--repeats", type=int, default=5)
+    options.add_argument("--pictures", type=int, default=1000)
+    args = options.parse_args()
     print(hardware())
-    print(f"import course_utils after torch      {import_seconds() * 1e3:8.0f} ms")
+    print(f"import course_utils after torch      {import_seconds(args.repeats) * 1e3:8.0f} ms")
     for size in (32, 64):
-        took = seconds(lambda size=size: draw_butterflies(1000, size), 3)
-        print(f"1,000 butterflies at {size} px           {took * 1e3:8.0f} ms")
+        took = seconds(lambda size=size: draw_butterflies(args.pictures, size), args.repeats)
+        print(f"{args.pictures:,} butterflies at {size} px           {took * 1e3:8.0f} ms")
+    loader = make_loader(draw_butterflies(args.pictures, 32)[0], 64, flip=True)
+    took = seconds(lambda: sum(1 for _ in loader), args.repeats) / len(loader)
+    print(f"a batch of 64 of them, from memory   {took * 1e3:8.2f} ms")
 
 
 if __name__ == "__main__":

@@ -32,21 +32,25 @@ def main() -> None:
     options.add_argument("--samples", type=int, default=16, help="of each network in table 1")
     options.add_argument("--more-samples", type=int, default=100, help="in table 2")
     options.add_argument("--ddpm-calls", type=int, default=1000)
+    options.add_argument("--pictures", type=int, default=1000, help="to train on")
+    options.add_argument("--held", type=int, default=1200, help="pictures to compare with")
     options.add_argument("--seed", type=int, default=0)
     args = options.parse_args()
-    seen = load_butterflies(32, 1000, "offline").images
-    held = draw_butterflies(1200, 32, seed=6)[0]
-    floor = draw_butterflies(1200, 32, seed=7)[0]
+    seen = load_butterflies(32, args.pictures, "offline").images
+    held = draw_butterflies(args.held, 32, seed=6)[0]
+    floor = draw_butterflies(args.held, 32, seed=7)[0]
 
     seed_everything(args.seed)
-    files = draw_butterflies(1000, 128, seed=0)[0]  # the same butterflies, as files to decode
+    files = draw_butterflies(args.pictures, 128, seed=0)[
+        0
+    ]  # the same butterflies, as files to decode
     pipeline, steps = train_butterflies(files, args.seconds)
     started = time.perf_counter()
     drawn = draw_butterflies_by_ddpm(pipeline, args.samples, args.ddpm_calls)
     took = time.perf_counter() - started
     name = f"predecessor, {args.seconds:.0f} s, {steps} steps, DDPM {args.ddpm_calls} calls"
     first = {f"{name} in {took:.0f} s": drawn}
-    pace = step_seconds(butterfly_recipe(seen, args.seed))
+    pace = step_seconds(butterfly_recipe(seen, args.seed), args.seconds / 10)
     recipe = butterfly_recipe(seen, args.seed)
     started = time.perf_counter()
     model = train_for(args.seconds, recipe, pace)

@@ -2,6 +2,7 @@
 
 import time
 from functools import partial
+from itertools import islice
 
 import torch
 from diffusers import UNet2DModel
@@ -63,15 +64,20 @@ def arithmetic(recipe: dict) -> torch.autocast:
     return torch.autocast("cpu", enabled=False) if narrow else fast_arithmetic(DEVICE)
 
 
-def step_seconds(recipe: dict, num_steps: int = 40) -> float:
-    """How long a training step takes; the recipe's network is used up."""
-    steps = train(**recipe, num_steps=num_steps)
+def step_seconds(recipe: dict, seconds: float) -> float:
+    """How long a training step takes, in the mean over `seconds`; the recipe's network is used up.
+
+    The first three, in which libraries prepare themselves, are left out.
+    """
+    steps = train(**recipe, num_steps=10_000)
     with arithmetic(recipe):
-        for _ in range(num_steps // 4):
+        for _ in islice(steps, 3):
+            pass
+        started, done, took = time.perf_counter(), 0, 0.0
+        while took < seconds or not done:
             next(steps)
-        started = time.perf_counter()
-        done = sum(1 for _ in steps)
-    return (time.perf_counter() - started) / done
+            done, took = done + 1, time.perf_counter() - started
+    return took / done
 
 
 def train_for(seconds: float, recipe: dict, seconds_per_step: float) -> nn.Module:

@@ -100,7 +100,8 @@ def main() -> None:
     args = options.parse_args()
     seen, held = (load_digits(split, "offline").images for split in ("train", "test"))
     pace = {
-        name: step_seconds(recipe_of(USUAL | {"optimizer": name}, seen, 0)) for name in OPTIMIZERS
+        name: step_seconds(recipe_of(USUAL | {"optimizer": name}, seen, 0), args.seconds / 10)
+        for name in OPTIMIZERS
     }
     runs = [(choice, 0) for choice in combinations()[: args.only]]
     runs += [(USUAL | {"optimizer": "adamw"}, 0), (USUAL, 1), (USUAL, 2)]

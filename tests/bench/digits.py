@@ -33,12 +33,13 @@ def main() -> None:
     toy, steps = train_toy(seen, args.seconds)
     name = f"the predecessor's toy, {args.seconds:.0f} s, {steps} steps"
     drawn = {name: draw_with_toy(toy, args.samples)}
-    pace = step_seconds(digit_recipe(seen, args.seed))
+    pace = step_seconds(digit_recipe(seen, args.seed), args.seconds / 10)
     for seconds in (args.seconds / 15, args.seconds):
         recipe = digit_recipe(seen, args.seed)
         started = time.perf_counter()
         model = train_for(seconds, recipe, pace)
-        name = f"the course's UNet, {time.perf_counter() - started:.0f} s"
+        took = time.perf_counter() - started
+        name = f"the course's UNet, {took:.0f} s of {seconds:.3g} s"
         drawn[name] = draw(model, recipe, args.samples, args.calls, eta=1.0)
     table = compare(drawn, held, seen)
     print(f"{hardware()}, seed {args.seed}, {len(seen)} digits ({args.source})")

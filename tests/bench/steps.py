@@ -2,8 +2,9 @@
 
 For the networks of both notebooks: steps and pictures per second, the share of loader, forward,
 backward, optimizer and EMA, and the arithmetic rate beside that of one large matrix product on the
-same machine, each in float32, with bfloat16, and with channels last; on a GPU also compiled. Then
-the peak memory of each profile's batch size, each in a process of its own.
+same machine, each in float32, with channels last and, where the hardware is made for it, with
+bfloat16; on a GPU also compiled. Then the peak memory of each profile's batch size, each in a
+process of its own.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import cache
 
 import pandas
 import torch
@@ -21,11 +23,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from course_utils import EMA, cycle, diffusion_loss, draw_butterflies, load_digits, make_optimizer
-from course_utils.runtime import hardware
+from course_utils.runtime import hardware, has_bfloat16
 
 RECIPES = {
-    "digits": (digit_recipe, lambda: load_digits("train", "offline").images),
-    "butterflies": (butterfly_recipe, lambda: draw_butterflies(1000, 32)[0]),
+    "digits": (digit_recipe, cache(lambda: load_digits("train", "offline").images)),
+    "butterflies": (butterfly_recipe, cache(lambda: draw_butterflies(1000, 32)[0])),
 }
 BATCHES = {"smoke": 4, "cpu": 16, "gpu": 128}  # notebook 01's
 PARTS = ("loader", "forward", "backward", "optimizer", "EMA")
@@ -38,7 +40,8 @@ def gflops(action: Callable[[], object]) -> float:
     return counter.get_total_flops() / 1e9
 
 
-def matrix_rate(device: torch.device, dtype: torch.dtype, size: int = 2048) -> float:
+@cache
+def matrix_rate(device: torch.device, dtype: torch.dtype, size: int) -> float:
     """GFLOP/s of a square matrix product."""
     a, b = torch.randn(2, size, size, device=device).to(dtype)
     clock = Clock(device)
@@ -96,7 +99,14 @@ def step_parts(recipe: dict, device: torch.device, variant: str, num_steps: int)
     return {part: seconds / num_steps for part, seconds in sums.items()}
 
 
-def row(name: str, variant: str, num_steps: int) -> dict:
+def variants(device: torch.device) -> list[str]:
+    """The kinds of arithmetic that the device is made for."""
+    low = ["bfloat16", "bfloat16, channels last"] if has_bfloat16(device) else []
+    compiled = ["compiled", *(f"{kind}, compiled" for kind in low[1:])]
+    return ["float32", "channels last", *low, *(compiled if device.type == "cuda" else ())]
+
+
+def row(name: str, variant: str, num_steps: int, matrix_size: int) -> dict:
     make, pictures = RECIPES[name]
     images = pictures()
     recipe = make(images)
@@ -105,7 +115,7 @@ def row(name: str, variant: str, num_steps: int) -> dict:
     parts = step_parts(make(images), DEVICE, variant, num_steps)
     seconds = sum(parts.values())
     shares = {part: f"{took / seconds:.1%}" for part, took in parts.items()}
-    rate = matrix_rate(DEVICE, torch.bfloat16 if "bfloat16" in variant else torch.float32)
+    dtype = torch.bfloat16 if "bfloat16" in variant else torch.float32
     return {
         "network": name,
         "arithmetic": variant,
@@ -113,7 +123,7 @@ def row(name: str, variant: str, num_steps: int) -> dict:
         "images/s": round(len(x0) / seconds),
         **shares,
         "GFLOP/s": round(work / seconds),
-        "matrix product": round(rate),
+        "matrix product": round(matrix_rate(DEVICE, dtype, matrix_size)),
     }
 
 
@@ -136,20 +146,23 @@ def peak_memory(batch_size: int) -> None:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--steps", type=int, default=60)
+    options.add_argument("--matrix-size", type=int, default=2048, help="of the product")
+    options.add_argument("--profiles", nargs="+", default=[*BATCHES], choices=BATCHES)
     options.add_argument("--peak-memory", type=int, metavar="BATCH_SIZE", help=argparse.SUPPRESS)
     args = options.parse_args()
     if args.peak_memory:
         return peak_memory(args.peak_memory)
-    variants = ["float32", "bfloat16", "channels last", "bfloat16, channels last"]
-    if DEVICE.type == "cuda":
-        variants += ["compiled", "bfloat16, channels last, compiled"]
     print(hardware())
-    rows = [row(name, variant, args.steps) for name in RECIPES for variant in variants]
+    rows = [
+        row(name, variant, args.steps, args.matrix_size)
+        for name in RECIPES
+        for variant in variants(DEVICE)
+    ]
     print(pandas.DataFrame(rows).to_string(index=False))
-    for profile, batch_size in BATCHES.items():
-        command = [sys.executable, __file__, "--peak-memory", str(batch_size)]
+    for profile in args.profiles:
+        command = [sys.executable, __file__, "--peak-memory", str(BATCHES[profile])]
         peak = subprocess.check_output(command, text=True).strip()
-        print(f"peak memory, profile {profile}, batch of {batch_size}: {peak}")
+        print(f"peak memory, profile {profile}, batch of {BATCHES[profile]}: {peak}")
     return None
 
 

@@ -1,6 +1,5 @@
 """The procedural butterflies: the same ones every time, symmetric, whole, and told apart."""
 
-import jaxtyping
 import pytest
 import torch
 from torch.nn.functional import avg_pool2d
@@ -9,23 +8,6 @@ from course_utils.data import butterflies
 from course_utils.data.butterflies import SPECIES, draw_butterflies
 
 KINDS = len(SPECIES)
-
-
-@pytest.fixture
-def no_shape_checks():
-    """Lets the function's own messages through: under pytest the shape checks speak first."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Small tensors: threads that wait for each other would only slow a busy machine down."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

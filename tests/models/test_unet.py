@@ -28,7 +28,7 @@ def test_the_toy_keeps_the_shape(size):
 
 def test_the_toys_head_is_linear():
     """Any value can come out: below SiLU's minimum of -0.28, and in proportion to the head."""
-    model, x = BasicUNet(), torch.rand(1, 1, 8, 8)
+    model, x = BasicUNet().double(), torch.rand(1, 1, 8, 8).double()
     with torch.no_grad():
         model.up[2].bias.fill_(-5.0)
         assert model(x).max() < -3

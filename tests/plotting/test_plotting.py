@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from diffusers import UNet2DModel
 from matplotlib.colors import same_color, to_rgb
 from PIL import Image
+from tiny import tiny_unet
 
 import course_utils
 from course_utils import plotting
@@ -620,11 +620,9 @@ def test_mistakes_are_explained(error, message, call):
 
 
 def test_plot_unet_shows_each_blocks_size_and_channels():
-    model = UNet2DModel(
+    model = tiny_unet(
         sample_size=16,
         block_out_channels=(8, 16),
-        layers_per_block=1,
-        norm_num_groups=4,
         down_block_types=("DownBlock2D", "AttnDownBlock2D"),
         up_block_types=("AttnUpBlock2D", "UpBlock2D"),
     )

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDPMPipeline
-from loopback import Hub
+from fake_hub import Hub
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -70,15 +70,6 @@ def losses(folder):
 
 def steps_saved(folder):
     return sorted(int(path.name[5:]) for path in (folder / "checkpoints").glob("step-*"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """As many as the processes that the command starts here have."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -404,8 +395,8 @@ def test_a_dataset_of_the_hub_trains_by_its_name(how, tmp_path):
     rows.to_parquet(file := io.BytesIO())
     changes = {"--recipe": "hub-64", "--data.path": "me/moths", "--data.column": "photo", **how}
     changes |= {"--data.num-images": None, "--max-steps": "2"}
-    with Hub(files={"train.parquet": file.getvalue()}) as url:
-        hub = {"HF_ENDPOINT": url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "home")}
+    with Hub(files={"train.parquet": file.getvalue()}) as server:
+        hub = {"HF_ENDPOINT": server.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "home")}
         process = start(tmp_path / "run", changes, environment=hub)
         output, _ = process.communicate()
     assert process.returncode == 0, output
