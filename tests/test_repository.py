@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "_moved": set(),
     "checks": set(),
     "images": set(),
-    "runtime": set(),
+    "runtime": {"checks"},
     "language": {"checks"},
     "schedule": {"checks"},
     "models": {"checks", "schedule"},

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from course_utils.checks import check_choice
+from course_utils.checks import check_choice, check_int
 from course_utils.data.butterflies import SPECIES, draw_butterflies
 from course_utils.data.decoding import decode, read_folder, to_digit, to_square
 from course_utils.data.digits import CLASSES, read_digits
@@ -63,8 +63,8 @@ def load_butterflies(size: int = 32, num_images: int = 1000, source: str = "auto
     has 1,000 and no labels; any number can be drawn. Sizes are 16 to 128.
     Raises ValueError or TypeError for bad arguments, ConnectionError where `"hub"` fails.
     """
-    _check_int("size", size, 16, 128)
-    _check_int("num_images", num_images, 1, HUB_BUTTERFLIES if source == "hub" else None)
+    check_int("size", size, 16, 128)
+    check_int("num_images", num_images, 1, HUB_BUTTERFLIES if source == "hub" else None)
 
     def hub() -> ImageData:
         if num_images > HUB_BUTTERFLIES:
@@ -104,7 +104,7 @@ def load_image_folder(path: str | PathLike, size: int) -> ImageData:
     Raises FileNotFoundError, NotADirectoryError; ValueError without a usable picture; ValueError
     or TypeError unless `size` is an int from 8 to 1024.
     """
-    _check_int("size", size, 8, 1024)
+    check_int("size", size, 8, 1024)
     if not isinstance(path, str | PathLike):
         raise TypeError(f"path must be the name of a folder, got {path!r}")
     images, used = read_folder(path, size)
@@ -153,7 +153,7 @@ def make_loader(
     """
     images = data.images if isinstance(data, ImageData) else data
     _check_images("data", images)
-    _check_int("batch_size", batch_size, 1)
+    check_int("batch_size", batch_size, 1)
     if len(images) == 0:
         raise ValueError("data must hold at least one image, got none")
     if generator is not None and generator.device.type != "cpu":
@@ -189,11 +189,3 @@ def _check_images(name: str, images: Tensor) -> None:
         raise TypeError(f"{name} must be a uint8 tensor, got {got}: pixels from 0 to 255")
     if images.ndim != 4:
         raise ValueError(f"{name} must have shape (N, C, H, W), got {tuple(images.shape)}")
-
-
-def _check_int(name: str, value: int, low: int, high: int | None = None) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, got {value!r}: pass a whole number such as {low}")
-    if value < low or (high is not None and value > high):
-        wanted = f"at least {low}" if high is None else f"from {low} to {high}"
-        raise ValueError(f"{name} must be {wanted}, got {value}")
