@@ -44,7 +44,7 @@ IMPORTS = {
     "_moved": set(),
     "checks": set(),
     "images": set(),
-    "runtime": set(),
+    "runtime": {"checks"},
     "language": {"checks"},
     "schedule": {"checks"},
     "models": {"checks", "schedule"},
