@@ -5,21 +5,9 @@ from course_utils.data.loader import Batch, ImageData, Loader, make_loader
 from course_utils.data.sources import (
     BUTTERFLIES,
     DIGITS,
+    SOURCES,
+    Source,
     load_butterflies,
     load_digits,
     load_image_folder,
 )
-
-__all__ = [
-    "BUTTERFLIES",
-    "DIGITS",
-    "SPECIES",
-    "Batch",
-    "ImageData",
-    "Loader",
-    "draw_butterflies",
-    "load_butterflies",
-    "load_digits",
-    "load_image_folder",
-    "make_loader",
-]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -30,11 +30,10 @@ def read_folder(
     Prints one line if files were skipped. Raises FileNotFoundError, NotADirectoryError, and
     ValueError where no picture is usable.
     """
-    root = _check_folder(path)
-    files = list(_walk(root))
+    root, files = list_folder(path)
     images, used, skipped = [], [], []
     for file in tqdm(files, _("Reading pictures"), disable=is_headless() or len(files) < 100):
-        image = _read(file, size)
+        image = read_picture(file, size)
         (skipped if image is None else used).append(file.relative_to(root))
         images += [] if image is None else [image]
     if not used:
@@ -49,6 +48,12 @@ def read_folder(
         line = _("Skipped {count} of {total} files, not usable pictures: {names}")
         print(line.format(count=len(skipped), total=len(files), names=names))
     return torch.stack(images), used
+
+
+def list_folder(path: str | os.PathLike) -> tuple[Path, list[Path]]:
+    """The folder, and all its visible files. Raises FileNotFoundError or NotADirectoryError."""
+    root = _check_folder(path)
+    return root, list(_walk(root))
 
 
 def to_square(picture: Image.Image, size: int) -> UInt8[Tensor, "3 size size"]:
@@ -74,9 +79,42 @@ def to_digit(picture: Image.Image) -> UInt8[Tensor, "1 28 28"]:
 def decode(
     cells: list[bytes], to_tensor: Callable[[Image.Image], Tensor]
 ) -> UInt8[Tensor, "N C H W"]:
-    """Encoded pictures, such as a dataset on the Hub holds them, each through `to_tensor`."""
+    """Encoded pictures, such as a dataset on the Hub holds them, each through `to_tensor`.
+
+    Raises ValueError or OSError for one that is no picture, is broken or claims too many pixels.
+    """
     cells = tqdm(cells, _("Decoding pictures"), leave=False, disable=is_headless())
-    return torch.stack([to_tensor(Image.open(BytesIO(cell))) for cell in cells])
+    return torch.stack([_guarded(BytesIO(cell), to_tensor) for cell in cells])
+
+
+def read_picture(source: Path | bytes, size: int) -> UInt8[Tensor, "3 size size"] | None:
+    """A file or what stands in one; None for what is no picture, is broken, or claims more pixels
+    than PIL deems safe."""
+    if isinstance(source, Path) and not source.is_file():  # a dead link, a pipe
+        return None
+    try:
+        file = source if isinstance(source, Path) else BytesIO(source)
+        return _guarded(file, lambda picture: to_square(picture, size))
+    except Exception:  # for a broken file PIL raises nearly anything
+        return None
+
+
+def _guarded(file: Path | BytesIO, to_tensor: Callable[[Image.Image], Tensor]) -> Tensor:
+    """What `to_tensor` makes of a picture of one of the `FORMATS`, unless it is a bomb."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(file, formats=FORMATS) as picture:
+            return to_tensor(picture)
+
+
+def by_subfolder(files: list[Path]) -> tuple[Int64[Tensor, " N"] | None, tuple[str, ...]]:
+    """Each file's class, by the folder it lies in; (None, ()) if one lies in none."""
+    if any(len(file.parts) == 1 for file in files):
+        return None, ()
+    groups = [file.parts[0] for file in files]
+    numbers = {name: number for number, name in enumerate(sorted(set(groups)))}
+    return torch.tensor([numbers[name] for name in groups]), tuple(numbers)
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
@@ -94,20 +132,6 @@ def _to_8_bits(picture: Image.Image) -> Image.Image:
     tops = (65535,) if picture.mode.startswith("I;16") else (1, 255, 65535)
     top = next((top for top in tops if values.max() <= top), 65535)
     return Image.fromarray((values / top * 255).clip(0, 255).round().astype(np.uint8))
-
-
-def _read(file: Path, size: int) -> UInt8[Tensor, "3 size size"] | None:
-    """None for what is no picture, is broken, or claims more pixels than PIL deems safe."""
-    if not file.is_file():  # a dead link, a pipe
-        return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            with Image.open(file, formats=FORMATS) as picture:
-                return to_square(picture, size)
-        except Exception:  # for a broken file PIL raises nearly anything
-            return None
 
 
 def _walk(root: Path) -> Iterator[Path]:

@@ -1,13 +1,14 @@
 """Pictures in memory: from the Hub, from an offline source, or from a folder of your own."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from os import PathLike
 
 import torch
 
 from course_utils.checks import check_choice, check_int
 from course_utils.data.butterflies import SPECIES, draw_butterflies
-from course_utils.data.decoding import decode, read_folder, to_digit, to_square
+from course_utils.data.decoding import by_subfolder, decode, read_folder, to_digit, to_square
 from course_utils.data.digits import CLASSES, read_digits
 from course_utils.data.hub import fetch
 from course_utils.data.loader import ImageData
@@ -72,12 +73,44 @@ def load_image_folder(path: str | PathLike, size: int) -> ImageData:
     if not isinstance(path, str | PathLike):
         raise TypeError(f"path must be the name of a folder, got {path!r}")
     images, used = read_folder(path, size)
-    if any(len(file.parts) == 1 for file in used):
-        return ImageData(images, None, (), str(path))
-    groups = [file.parts[0] for file in used]
-    numbers = {name: number for number, name in enumerate(sorted(set(groups)))}
-    labels = torch.tensor([numbers[name] for name in groups])
-    return ImageData(images, labels, tuple(numbers), str(path))
+    labels, classes = by_subfolder(used)
+    return ImageData(images, labels, classes, str(path))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set of the course, for recipes: its shape, and how it is loaded.
+
+    `load(size, num_images, origin)`; `held_out(size, origin)` gives pictures of the same kind to
+    measure samples against, or None where there are no others. `size` None: any size.
+    """
+
+    channels: int
+    size: int | None
+    load: Callable[[int, int | None, str], ImageData]
+    held_out: Callable[[int, str], ImageData | None]
+
+
+def _other_butterflies(size: int, origin: str) -> ImageData | None:
+    if origin != "offline":
+        return None
+    return ImageData(*draw_butterflies(1200, size, seed=6), SPECIES, "offline")
+
+
+SOURCES = {
+    "butterflies": Source(
+        channels=3,
+        size=None,
+        load=lambda size, num_images, origin: load_butterflies(size, num_images or 1000, origin),
+        held_out=_other_butterflies,
+    ),
+    "digits": Source(
+        channels=1,
+        size=28,
+        load=lambda size, num_images, origin: load_digits("train", origin).first(num_images),
+        held_out=lambda size, origin: load_digits("test", origin),
+    ),
+}
 
 
 def _choose(

@@ -1,17 +1,13 @@
 """What a recipe names, made: pictures, network, noise schedule; the model that it trained."""
 
 from functools import partial
-from io import BytesIO
-from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from course_utils.data import load_butterflies, load_digits, load_image_folder
-from course_utils.data.butterflies import draw_butterflies
-from course_utils.data.decoding import to_square
+from course_utils.data import SOURCES, ImageData, load_image_folder
+from course_utils.data.rows import Rows
 from course_utils.models import UNet
 from course_utils.recipes.recipe import Data, Model, Recipe, Schedule
 from course_utils.runtime import is_headless
@@ -24,54 +20,44 @@ NUM_TIMESTEPS = 1000
 
 def picture_shape(data: Data) -> tuple[int, int, int]:
     """(C, H, W): digits have one channel and 28 pixels."""
-    return (1, 28, 28) if data.source == "digits" else (3, data.size, data.size)
+    source = SOURCES.get(data.source)
+    size = (source and source.size) or data.size
+    return (source.channels if source else 3, size, size)
 
 
-def load_pictures(data: Data) -> Tensor:
-    """All pictures, uint8 (N, C, H, W). Raises what the loading functions raise, and ValueError
-    without `data.path` where it is needed."""
-    if data.source == "butterflies":
-        return load_butterflies(data.size, data.num_images or 1000, data.origin).images
-    if data.source == "digits":
-        return load_digits(source=data.origin).images[: data.num_images]
+def load_data(data: Data, labelled: bool = False) -> ImageData:
+    """All pictures, with their classes if `labelled`. Raises what the loading functions raise, and
+    ValueError without `data.path` where it is needed, or where there is no usable picture."""
+    if data.source in SOURCES:
+        return SOURCES[data.source].load(data.size, data.num_images, data.origin)
     if data.source == "folder":
-        return load_image_folder(_path(data), data.size).images[: data.num_images]
-    rows = picture_rows(data)
-    rows = rows.select(range(min(len(rows), data.num_images or len(rows))))
-    bar = tqdm(rows, "Reading pictures", disable=is_headless())
-    return torch.stack([to_pixels(row, data) for row in bar])
+        return load_image_folder(path_of(data), data.size).first(data.num_images)
+    rows = open_rows(data, labelled)
+    found = list(tqdm(rows.usable(), "Reading pictures", disable=is_headless()))
+    if rows.skipped:
+        print(f"Skipped {rows.skipped} of {rows.skipped + len(found)} rows, not usable pictures")
+    if not found:
+        raise ValueError(f"data.path {data.path!r} has no usable picture: choose another dataset")
+    images, labels = zip(*found, strict=True)
+    numbers = torch.tensor(labels) if labelled else None
+    classes = rows.classes or tuple(str(n) for n in range(max(labels) + 1)) if labelled else ()
+    return ImageData(torch.stack(images), numbers, classes, data.path)
 
 
-def picture_rows(data: Data):
-    """The rows of a folder or a Hub dataset as 🤗 Datasets reads them, with encoded pictures."""
-    import datasets
-
-    if data.source == "folder":
-        rows = datasets.load_dataset(
-            "imagefolder", data_dir=_path(data), split="train", streaming=data.streaming
-        )
-    else:
-        rows = datasets.load_dataset(_path(data), split=data.split, streaming=data.streaming)
-    if rows.column_names and data.column not in rows.column_names:
-        raise ValueError(f"data.column must be one of {rows.column_names}, got {data.column!r}")
-    return rows.cast_column(data.column, datasets.Image(decode=False))
-
-
-def to_pixels(row: dict, data: Data) -> Tensor:
-    """A row's picture, uint8 (3, H, W)."""
-    cell = row[data.column]
-    encoded = cell["bytes"] or Path(cell["path"]).read_bytes()
-    return to_square(Image.open(BytesIO(encoded)), data.size)
+def open_rows(data: Data, labelled: bool) -> Rows:
+    """The rows of a dataset on the Hub."""
+    label_column = data.label_column if labelled else None
+    options = {"column": data.column, "label_column": label_column, "streaming": data.streaming}
+    options |= {"split": data.split, "num_images": data.num_images}
+    return Rows(path_of(data), data.size, **options)
 
 
 def real_pictures(data: Data, pictures: Tensor) -> tuple[Tensor, Tensor]:
     """What samples are measured against, and the floor: pictures that were held out, and the
     training's; of pictures without held-out ones, two halves."""
-    if data.source == "butterflies" and data.origin == "offline":
-        return draw_butterflies(1200, data.size, seed=6)[0], pictures
-    if data.source == "digits":
-        return load_digits("test", data.origin).images, pictures
-    return pictures[::2], pictures[1::2]
+    source = SOURCES.get(data.source)
+    held_out = source and source.held_out(data.size, data.origin)
+    return (held_out.images, pictures) if held_out else (pictures[::2], pictures[1::2])
 
 
 def make_model(model: Model, data: Data) -> nn.Module:
@@ -118,7 +104,8 @@ def make_trained(recipe: Recipe, model: nn.Module, classes: tuple[str, ...] = ()
     return Trained(model, schedule, target, shape, recipe.sampler, classes)
 
 
-def _path(data: Data) -> str:
+def path_of(data: Data) -> str:
+    """The folder or dataset. Raises ValueError where the recipe names none."""
     if data.path:
         return data.path
     wanted = "FOLDER, your pictures" if data.source == "folder" else "OWNER/NAME, the dataset"

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from course_utils.data import SOURCES
 from course_utils.sampling import Sampler
 
 if sys.version_info >= (3, 11):
@@ -34,13 +35,14 @@ class Data:
     """Which pictures."""
 
     __pydantic_config__ = STRICT
-    source: Literal["butterflies", "digits", "folder", "hub"]  # where the pictures come from
+    source: Literal[(*SOURCES, "folder", "hub")]  # where the pictures come from
     size: Count = 32  # pixels of a side; digits have 28
     num_images: Count | None = None  # at most so many pictures; None: all, or 1,000 butterflies
     origin: Literal["offline", "hub", "auto"] = "offline"  # of butterflies and digits
     path: str = ""  # the folder with your pictures, or the dataset's name on the Hub
     split: str = "train"  # which part of a Hub dataset
     column: str = "image"  # the column of a Hub dataset that holds the pictures
+    label_column: str = "label"  # the column of a Hub dataset that holds the classes
     flip: bool = False  # mirror half of the pictures, left to right
     streaming: bool = False  # read folder or Hub dataset while training, never all at once
     licence: str = ""  # under which licence the pictures may be used, for the model card

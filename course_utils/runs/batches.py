@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import sha256
 from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,24 +13,41 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from course_utils.data import ImageData
+from course_utils.data.decoding import by_subfolder, list_folder, read_picture
+from course_utils.data.loader import shuffled
 from course_utils.recipes import Data, Recipe
 from course_utils.recipes.build import (
     NUM_TIMESTEPS,
-    load_pictures,
-    picture_rows,
+    load_data,
+    open_rows,
     picture_shape,
     timestep_sampling,
-    to_pixels,
 )
 from course_utils.schedule import Timesteps
 from course_utils.training.loss import draw_timesteps
 
+Pictures = tuple[UInt8[Tensor, "b C H W"], Int64[Tensor, " b"] | None]
+SOME = 1000  # pictures, of those that are not in memory, to compare samples with
+
 
 def open_pictures(recipe: Recipe, seed: int, share: int, rank: int, num_processes: int):
-    """The recipe's pictures for a process that takes `share` of each batch."""
-    if recipe.data.streaming:
-        return Streamed(recipe.data, share, seed, rank, num_processes)
-    return InMemory(load_pictures(recipe.data), recipe.training.batch_size, seed)
+    """The recipe's pictures, and classes if its network is told some, for a process that takes
+    `share` of each batch. Raises ValueError where the classes are not those of the network."""
+    num_classes, size = recipe.model.num_classes, recipe.training.batch_size
+    labelled = num_classes is not None
+    if not recipe.data.streaming:
+        pictures = InMemory(load_data(recipe.data, labelled), size, seed, labelled)
+    elif recipe.data.source == "folder":
+        pictures = OnDisk(recipe.data, size, seed, labelled)
+    else:
+        pictures = Streamed(recipe.data, share, seed, rank, num_processes, num_classes)
+    if labelled and len(pictures.classes) != num_classes:
+        had = len(pictures.classes) or "no"
+        raise ValueError(
+            f"model.num_classes is {num_classes}, and the pictures have {had} classes: "
+            "make them equal, or take num_classes away"
+        )
+    return pictures
 
 
 def generator_of(device: torch.device | str, *numbers: int) -> torch.Generator:
@@ -61,70 +79,138 @@ def draw_chance(recipe: Recipe, seed: int, step: int, device: torch.device) -> C
 
 
 class InMemory:
-    """Each picture once in an epoch, in an order of its own; epochs follow without a seam."""
+    """Each picture once in an epoch, in an order of its own; epochs follow without a seam.
 
-    def __init__(self, images: UInt8[Tensor, "N C H W"], batch_size: int, seed: int):
-        self.images, self.batch_size = images, batch_size
-        self.fingerprint = sha256(images.numpy()).hexdigest()
-        self._order = lru_cache(2)(lambda epoch: self._shuffled(seed, epoch))
+    `num_pictures` of `classes`, () where the network is told none; `fingerprint` tells whether a
+    run goes on with the pictures that it began with.
+    """
 
-    def batch(self, step: int, places: Int64[Tensor, " b"]):
+    def __init__(self, data: ImageData, batch_size: int, seed: int, labelled: bool = False):
+        self.data, self.num_pictures, self.batch_size = data, len(data), batch_size
+        self.labels = data.labels if labelled else None
+        self.classes = data.classes if labelled else ()
+        digest = sha256(data.images.numpy())
+        digest.update(b"" if self.labels is None else self.labels.numpy())
+        self.fingerprint = digest.hexdigest()
+        self._order = self._orders(seed)
+
+    def batch(self, step: int, places: Int64[Tensor, " b"]) -> Pictures:
         """The pictures at these places of the batch of `step`, both counted from 0."""
         turns = (step * self.batch_size + places).tolist()
-        turns = [divmod(turn, len(self.images)) for turn in turns]
-        return self.images[[self._order(epoch)[place] for epoch, place in turns]], None
+        turns = [divmod(turn, self.num_pictures) for turn in turns]
+        return self._read([self._order(epoch)[place] for epoch, place in turns])
 
-    classes = ()
+    def some(self) -> ImageData:
+        """Pictures to compare samples with."""
+        return self.data
 
-    @property
-    def num_pictures(self):
-        return len(self.images)
+    def _read(self, chosen: list[int]) -> Pictures:
+        return self.data.images[chosen], None if self.labels is None else self.labels[chosen]
 
-    def some(self):
-        return ImageData(self.images, None, (), "")
+    def _orders(self, seed: int):
+        def order(epoch: int) -> list[int]:
+            return shuffled(self.num_pictures, generator_of("cpu", seed, epoch, 1)).tolist()
 
-    def _shuffled(self, seed: int, epoch: int) -> list[int]:
-        return torch.randperm(
-            len(self.images), generator=generator_of("cpu", seed, epoch, 1)
-        ).tolist()
+        return lru_cache(2)(order)
+
+
+class OnDisk(InMemory):
+    """The same with the pictures of a folder, each read when its turn comes.
+
+    In place of a file that is no usable picture stands the next one that is.
+    """
+
+    def __init__(self, data: Data, batch_size: int, seed: int, labelled: bool):
+        self.root, files = list_folder(Path(data.path or "."))
+        self.files = [file.relative_to(self.root) for file in files][: data.num_images]
+        self.size, self.batch_size, self.num_pictures = data.size, batch_size, len(self.files)
+        labels, classes = by_subfolder(self.files)
+        self.labels, self.classes = (labels, classes) if labelled else (None, ())
+        facts = [f"{file} {(self.root / file).stat().st_size}" for file in self.files]
+        self.fingerprint = sha256("\n".join([*facts, *self.classes]).encode()).hexdigest()
+        self._order, self.skipped = self._orders(seed), set()
+        self._read([0] if self.files else [])  # whether there is a picture at all
+
+    def some(self) -> ImageData:
+        """The first thousand pictures."""
+        images, labels = self._read(list(range(min(SOME, self.num_pictures))))
+        return ImageData(images, labels, self.classes, str(self.root))
+
+    def _read(self, chosen: list[int]) -> Pictures:
+        found = [self._usable(place) for place in chosen]
+        if not found:
+            raise ValueError(f"data.path {str(self.root)!r} holds no picture: put some there")
+        places, images = zip(*found, strict=True)
+        labels = None if self.labels is None else self.labels[list(places)]
+        return torch.stack(images), labels
+
+    def _usable(self, place: int) -> tuple[int, Tensor]:
+        for number in range(self.num_pictures):
+            here = (place + number) % self.num_pictures
+            image = read_picture(self.root / self.files[here], self.size)
+            if image is not None:
+                return here, image
+            if here not in self.skipped:
+                self.skipped.add(here)
+                print(f"Skipped {self.files[here]}: not a usable picture", flush=True)
+        raise ValueError(f"data.path {str(self.root)!r} holds no usable picture: put some there")
 
 
 class Streamed:
-    """Pictures of a folder or a Hub dataset as they are read; each process reads its share.
+    """Pictures of a Hub dataset as they are read over the network; each process takes its share.
 
-    A run that goes on reads its way, without decoding, to where it was.
+    Those that are not usable are passed by. A run that goes on reads its way to where it was.
+    `num_pictures` is None where the stream is too long to know.
     """
 
-    def __init__(self, data: Data, share: int, seed: int, rank: int, num_processes: int):
-        from datasets.distributed import split_dataset_by_node
-
-        rows = picture_rows(data).shuffle(seed=seed, buffer_size=1000)
-        self.rows = split_dataset_by_node(rows, rank, num_processes)
-        self.data, self.share, self.fingerprint = data, share, data.path
+    def __init__(
+        self,
+        data: Data,
+        share: int,
+        seed: int,
+        rank: int,
+        num_processes: int,
+        num_classes: int | None,
+    ):
+        self.rows = open_rows(data, labelled=num_classes is not None)
+        self.seed, self.share, self.rank, self.num_processes = seed, share, rank, num_processes
+        numbers = tuple(map(str, range(num_classes or 0)))
+        self.classes = (self.rows.classes or numbers) if num_classes else ()
+        self.fingerprint = data.path
         self.stream: Iterator | None = None
+        self._some: ImageData | None = None
 
-    def batch(self, step: int, places: Int64[Tensor, " b"]):
+    def batch(self, step: int, places: Int64[Tensor, " b"]) -> Pictures:
         """The next pictures of this process, as many as there are places."""
         if self.stream is None:
             self.stream = islice(self._endless(), step * self.share, None)
-        return torch.stack([to_pixels(next(self.stream), self.data) for _ in places]), None
+        return _together([next(self.stream) for _ in places])
 
-    classes = ()
+    def some(self) -> ImageData:
+        """The first thousand pictures."""
+        if self._some is None:
+            images, labels = _together(list(islice(self.rows.usable(), SOME)))
+            self._some = ImageData(images, labels, self.classes, self.rows.repo)
+        return self._some
 
     @property
-    def num_pictures(self):
-        return len(self.some())
+    def num_pictures(self) -> int | None:
+        """How many there are, if they are few enough to count."""
+        count = len(self.some())
+        return count if count < SOME else None
 
-    def some(self):
-        """The first thousand pictures."""
-        images = torch.stack([to_pixels(row, self.data) for row in self.rows.take(1000)])
-        return ImageData(images, None, (), "")
-
-    def _endless(self) -> Iterator[dict]:
+    def _endless(self) -> Iterator[tuple[Tensor, int | None]]:
+        rows = self.rows.rows.shuffle(seed=self.seed, buffer_size=SOME)
         epoch, row = 0, None
         while epoch == 0 or row is not None:
-            self.rows.set_epoch(epoch)
-            for row in self.rows:
-                yield row
+            rows.set_epoch(epoch)
+            for row in islice(rows, self.rank, None, self.num_processes):
+                if (picture := self.rows.picture(row)) is not None:
+                    yield picture
             epoch += 1
-        raise ValueError(f"data.path {self.data.path!r} has no picture for this process")
+        raise ValueError(f"data.path {self.rows.repo!r} has no picture for this process")
+
+
+def _together(pictures: list[tuple[Tensor, int | None]]) -> Pictures:
+    images, labels = zip(*pictures, strict=True)
+    return torch.stack(images), None if labels[0] is None else torch.tensor(labels)

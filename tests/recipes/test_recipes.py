@@ -26,7 +26,7 @@ from course_utils.recipes import (
     recipe_names,
 )
 from course_utils.recipes.build import (
-    load_pictures,
+    load_data,
     make_model,
     make_schedule,
     make_trained,
@@ -182,13 +182,13 @@ def test_the_list_of_recipes_has_a_line_for_each():
 
 def test_pictures_have_the_shape_that_the_model_gets(tmp_path):
     data = Data("butterflies", 16, 5)
-    pictures = load_pictures(data)
+    pictures = load_data(data).images
     assert pictures.shape == (5, *picture_shape(data))
-    assert load_pictures(Data("digits", 28, 7)).shape == (7, 1, 28, 28)
+    assert load_data(Data("digits", 28, 7)).images.shape == (7, 1, 28, 28)
     with pytest.raises(ValueError, match=r"needs --data\.path FOLDER"):
-        load_pictures(Data("folder", 16))
+        load_data(Data("folder", 16))
     with pytest.raises(ValueError, match=r"needs --data\.path OWNER/NAME"):
-        load_pictures(Data("hub", 16))
+        load_data(Data("hub", 16))
 
 
 def test_a_size_that_does_not_fit_is_named():

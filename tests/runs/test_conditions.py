@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -16,8 +17,6 @@ from course_utils.cli import main
 from course_utils.evaluation.distances import agreement
 from course_utils.recipes import load_recipe, parse_recipe
 from course_utils.runs.batches import draw_chance
-
-pytestmark = pytest.mark.usefixtures("no_shape_checks")  # tyro's MISSING is no path
 
 RECIPES = {
     "digits-classes-cpu": ["--data.num-images", "40", "--model.channels", "8", "16"],
@@ -46,11 +45,14 @@ def start(recipe, folder, *more, launcher=()):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
+def as_the_command_runs():
+    """In one thread, and without shape checks: tyro's MISSING is no path."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    jaxtyping.config.update("jaxtyping_disable", True)
     yield
-    torch.set_num_threads(before)
+    jaxtyping.config.update("jaxtyping_disable", False)
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from fake_hub import Hub
 from PIL import Image
 from safetensors.torch import load_file
 
-from course_utils import draw_butterflies, to_pil
+from course_utils import ImageData, draw_butterflies, to_pil
 from course_utils.cli import main
 from course_utils.trained import load_trained
 
@@ -183,6 +183,7 @@ def test_each_picture_comes_once_in_an_epoch(monkeypatch):
     from course_utils.runs.batches import InMemory
 
     images = torch.arange(10, dtype=torch.uint8).reshape(10, 1, 1, 1)
+    images = ImageData(images, None, (), "test")
     pictures = InMemory(images, batch_size=4, seed=0)
     seen = torch.cat([pictures.batch(step, torch.arange(4))[0].flatten() for step in range(10)])
     for epoch in seen.reshape(4, 10):
@@ -310,8 +311,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(finished, tmp_pa
 def test_other_pictures_than_before_are_refused(finished, tmp_path, capsys, monkeypatch):
     folder = shutil.copytree(finished[0], tmp_path / "run")
     (folder / "result.json").unlink()
-    others = draw_butterflies(24, 16, seed=99)[0]
-    monkeypatch.setattr("course_utils.runs.batches.load_pictures", lambda data: others)
+    others = ImageData(draw_butterflies(24, 16, seed=99)[0], None, (), "test")
+    monkeypatch.setattr("course_utils.runs.batches.load_data", lambda data, labelled: others)
     assert train(folder, resume=[]) == 1
     assert "the pictures are not those that this run began with" in capsys.readouterr().err
 
