@@ -54,9 +54,17 @@ def pages(root: Path) -> list[Path]:
     return [root / place for place in (*TABLES, *places) if (root / place).exists()]
 
 
-def rewritten(root: Path, repo: str, path: Path) -> str:
-    """The text that the README or notebook at `path` should have."""
-    text = path.read_text(encoding="utf-8")
+def address(root: Path) -> str:
+    """OWNER/REPO, as pyproject.toml says; raises ValueError where it does not."""
+    found = ADDRESS.search((root / "pyproject.toml").read_text(encoding="utf-8"))
+    if not found:
+        raise ValueError('pyproject.toml needs: Repository = "https://github.com/OWNER/REPO"')
+    return found[1]
+
+
+def rewritten(root: Path, path: Path, text: str) -> str:
+    """The text of the README or notebook at `path`, with the badges and addresses of here."""
+    repo = address(root)
     for old in set(OURS.findall(text)):
         text = re.sub(rf"(?<=[/:]){re.escape(old)}(?![\w-])", repo, text)
     if path.name in TABLES:
@@ -75,13 +83,11 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="only list what would change")
     check = parser.parse_args(arguments).check
-    address = ADDRESS.search((root / "pyproject.toml").read_text(encoding="utf-8"))
-    if not address:
-        parser.error('pyproject.toml needs: Repository = "https://github.com/OWNER/REPO"')
     changed = False
     for path in pages(root):
-        new = rewritten(root, address[1], path)
-        if new != path.read_text(encoding="utf-8"):
+        text = path.read_text(encoding="utf-8")
+        new = rewritten(root, path, text)
+        if new != text:
             changed = True
             print("would change" if check else "changed", path.relative_to(root).as_posix())
             if not check:

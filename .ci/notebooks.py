@@ -18,7 +18,6 @@ from nbclient import NotebookClient
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
-KEPT = ("tags", "translates")  # of a cell's metadata
 
 
 def fingerprint(notebook: nbformat.NotebookNode) -> str:
@@ -34,8 +33,8 @@ def strip(notebook: nbformat.NotebookNode) -> None:
         "language_info": {"name": "python"},
     }
     for cell in notebook.cells:
-        kept = {name: cell.metadata[name] for name in KEPT if name in cell.metadata}
-        cell.metadata = nbformat.from_dict(kept)
+        tags = cell.metadata.get("tags")
+        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
                 output.data["image/png"] = shrink(output.data["image/png"])

@@ -95,7 +95,7 @@ def test_the_file_is_valid_small_and_free_of_chance(path):
     assert notebook.metadata.kernelspec.name == "python3"
     assert set(notebook.metadata) == {"kernelspec", "language_info", "executed"}
     for cell in notebook.cells:
-        assert set(cell.metadata) <= {"tags", "translates"}, f"volatile metadata in {cell.id}"
+        assert set(cell.metadata) <= {"tags"}, f"volatile metadata in {cell.id}"
         for output in cell.get("outputs", []):
             assert output.output_type != "error", f"{cell.id} stored an error"
             assert "application/vnd.jupyter.widget-view+json" not in output.get("data", {})

@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 
+from course_utils.exercises import from_scratch, introduction
 from course_utils.exercises.judge import judging
 from course_utils.exercises.judge.cards import Line, hint_card, solution_card, verdict_card
 from course_utils.exercises.judge.comparing import describe, difference
