@@ -114,11 +114,11 @@ def test_one_changed_readme_line_is_named_and_shown(copy):
 
 
 def test_one_changed_message_is_named(copy):
-    path = copy / "course_utils" / "plotting" / "schedules.py"
+    path = copy / "course_utils" / "plotting" / "curves.py"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace('_("running average")', '_("mean")'), encoding="utf-8")
     missing, unused = tool.problems(copy)
-    assert missing == "course_utils/plotting/schedules.py: no translation of 'mean'"
+    assert missing == "course_utils/plotting/curves.py: no translation of 'mean'"
     assert unused == "no longer used: 'running average'"
 
 
