@@ -1,6 +1,7 @@
 """How long the course's first moves take: `python tests/bench/basics.py`.
 
-The import, in fresh processes, and the drawing of butterflies; medians of several repetitions.
+The import, in fresh processes, the drawing of butterflies, and the answer to a slider that is
+moved; medians of several repetitions.
 """
 
 import subprocess
@@ -8,9 +9,14 @@ import sys
 import time
 from collections.abc import Callable
 from statistics import median
+from unittest.mock import patch
 
-from course_utils import draw_butterflies
+import ipywidgets
+import torch
+
+from course_utils import draw_butterflies, widgets
 from course_utils.runtime import hardware
+from course_utils.widgets import noising
 
 
 def seconds(action: Callable[[], object], repeats: int = 5) -> float:
@@ -33,12 +39,26 @@ def import_seconds() -> float:
     return median(float(subprocess.check_output(command)) for _ in range(5))
 
 
+def answer_seconds() -> float:
+    """The workshop's answer, the heaviest one, to a slider that is moved: at most 0.1 s is good."""
+    with patch.object(noising, "is_live", lambda: True):
+        workshop = widgets.workshop(torch.zeros(1, 3, 32, 32))
+    cosine = workshop.children[1]
+    (offset,) = (each for each in cosine.children if isinstance(each, ipywidgets.FloatSlider))
+
+    def move():
+        offset.value = (offset.value + offset.step) % offset.max
+
+    return seconds(move, 20)
+
+
 def main() -> None:
     print(hardware())
     print(f"import course_utils after torch      {import_seconds() * 1e3:8.0f} ms")
     for size in (32, 64):
         took = seconds(lambda size=size: draw_butterflies(1000, size), 3)
         print(f"1,000 butterflies at {size} px           {took * 1e3:8.0f} ms")
+    print(f"an answer to a moved slider          {answer_seconds() * 1e3:8.1f} ms")
 
 
 if __name__ == "__main__":
