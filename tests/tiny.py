@@ -25,7 +25,7 @@ def images(b=8, seed=0):
     return torch.rand(b, 1, 4, 4, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
-def tiny_pipeline(seed=0):
+def tiny_pipeline(seed=0, **options):
     torch.manual_seed(seed)
     model = UNet2DModel(
         sample_size=8,
@@ -34,5 +34,6 @@ def tiny_pipeline(seed=0):
         norm_num_groups=4,
         down_block_types=("DownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "UpBlock2D"),
+        **options,
     )
     return DDPMPipeline(unet=model, scheduler=DDPMScheduler())
