@@ -91,13 +91,13 @@ def test_a_changed_readme_is_stale(copy):
 
 
 def test_a_changed_message_of_the_package_is_stale(copy):
-    name = "course_utils/plotting/schedules.py"
+    name = "course_utils/plotting/curves.py"
     change(copy / name, '_("running average")', '_("a running average")')
     assert only_problem(copy).startswith(f"stale: {name}\n- running average\n+ a running average")
 
 
 def test_new_english_is_missing_and_what_it_replaced_is_unused(copy):
-    name = "course_utils/plotting/schedules.py"
+    name = "course_utils/plotting/curves.py"
     change(copy / name, '_("running average")', '_("trend over time")')
     assert list(translations.problems(copy)) == [
         f"missing: {name}\n  trend over time",

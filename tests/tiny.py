@@ -38,5 +38,5 @@ def tiny_unet(seed=0, **changes):
     return UNet2DModel(**settings | changes)
 
 
-def tiny_pipeline(seed=0):
-    return DDPMPipeline(unet=tiny_unet(seed), scheduler=DDPMScheduler())
+def tiny_pipeline(seed=0, **changes):
+    return DDPMPipeline(unet=tiny_unet(seed, **changes), scheduler=DDPMScheduler())

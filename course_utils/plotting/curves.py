@@ -1,7 +1,8 @@
-"""Curves that compare: lines through measured points, and the laboratory's choices."""
+"""Curves: the loss of a training, lines through measured points, the laboratory's choices."""
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
@@ -9,6 +10,7 @@ from course_utils.language import _
 from course_utils.plotting.style import (
     COLOURS,
     MARKERS,
+    add_note,
     finish,
     line_style,
     new_axes,
@@ -73,3 +75,47 @@ def plot_choices(summary, ax: Axes | None = None, *, floor: float | None = None)
     ax.set_xscale("log")
     plain_numbers(ax.xaxis)
     return finish(ax, _("Fréchet distance (smaller is better)"), _("choice"), loc="lower right")
+
+
+def plot_loss(
+    losses: Iterable,
+    ax: Axes | None = None,
+    *,
+    smoothing: float = 0.95,
+    label: str | None = None,
+    log: bool = True,
+) -> Axes:
+    """The loss of each training step, pale, and its running average, bold.
+
+    The average is exponential, `smoothing` in [0, 1) the weight of the past, without bias towards
+    0 at the start. Losses that are not finite are left out and counted below the axis.
+    """
+    losses = np.asarray([float(loss) for loss in losses])
+    finite = np.isfinite(losses)
+    if not finite.any():
+        raise ValueError(f"losses must hold a finite number, got {len(losses)} values, none finite")
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"smoothing must lie in [0, 1), got {smoothing}: 0 is none, try 0.95")
+    ax = new_axes(ax, 7, 3.5)
+    x, y = np.arange(1, len(losses) + 1)[finite], losses[finite]
+    style = line_style(len(ax.lines) // 2)
+    ax.plot(x, y, color=style["color"], alpha=0.3, lw=0.8, label=None if label else _("each step"))
+    ax.plot(x, _smooth(y, smoothing), label=label or _("running average"), **style)
+    if log and y.min() > 0:
+        ax.set_yscale("log")
+        plain_numbers(ax.yaxis)
+    finish(ax, _("training step"), _("loss"), loc="upper right")
+    if not finite.all():
+        note = _("{name}: {count:,} of {total:,} not finite, left out")
+        name = label or _("loss")
+        add_note(ax, note.format(name=name, count=(~finite).sum(), total=len(losses)))
+    return ax
+
+
+def _smooth(values, weight):
+    """Exponential average; the weight that the first values lack is divided out."""
+    averages, average = [], 0.0
+    for count, value in enumerate(values, start=1):
+        average = weight * average + (1 - weight) * value
+        averages.append(average / (1 - weight**count))
+    return averages

@@ -6,32 +6,27 @@ Bad input raises TypeError or ValueError that says what to pass instead.
 """
 
 from collections.abc import Iterable
-from unicodedata import east_asian_width
 
-import matplotlib.pyplot as plt
 import torch
 from jaxtyping import Float, Shaped
 from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from course_utils.checks import check_images, check_positive
 from course_utils.language import N_, _
-from course_utils.plotting.style import FRAME, add_note, new_axes
+from course_utils.plotting.sheet import draw_sheet
 from course_utils.schedule import NoiseSchedule
 
-Ax, Text, Range = Axes | None, str | None, tuple[float | int, float | int]
-BROKEN = (1.0, 0.0, 1.0)
-GAP = 0.06  # between pictures, in widths of a picture
+Range = tuple[float | int, float | int]
 FILM = {"x_t": N_("after the step"), "x0_pred": N_("what the model\nthinks it will be")}
 
 
 def show_images(
     x: Shaped[Tensor, "*B C H W"],
-    ax: Ax = None,
+    ax: Axes | None = None,
     *,
     columns: int | None = None,
-    title: Text = None,
+    title: str | None = None,
     captions: Iterable | None = None,
     value_range: Range = (-1, 1),
     max_images: int = 64,
@@ -48,14 +43,14 @@ def show_images(
             title=title or _("images"), count=max_images, total=len(x)
         )
     x = _to_unit(x[:max_images], value_range)
-    return _draw(x, ax, columns or columns_for(len(x)), title, captions)
+    return draw_sheet(x, ax, columns or columns_for(len(x)), title, captions)
 
 
 def show_rows(
     rows: dict[str, Tensor],
-    ax: Ax = None,
+    ax: Axes | None = None,
     *,
-    title: Text = None,
+    title: str | None = None,
     captions: Iterable | None = None,
     value_range: Range = (-1, 1),
 ) -> Axes:
@@ -65,18 +60,18 @@ def show_rows(
         shapes = {name: tuple(x.shape) for name, x in rows.items()}
         raise ValueError(f"rows must hold one or more batches of one shape, got {shapes}")
     captions = _check_captions(captions, len(batches[0]), "column")
-    return _draw(torch.cat(batches), ax, len(batches[0]), title, captions, list(rows))
+    return draw_sheet(torch.cat(batches), ax, len(batches[0]), title, captions, list(rows))
 
 
 def show_corruption(
     x0: Float[Tensor, "B C H W"],
     schedule: NoiseSchedule,
-    ax: Ax = None,
+    ax: Axes | None = None,
     *,
     num_levels: int = 8,
     noise: Float[Tensor, "B C H W"] | None = None,
     generator: torch.Generator | None = None,
-    title: Text = None,
+    title: str | None = None,
 ) -> Axes:
     """Each of at most 8 images in [-1, 1] as a row, noisier to the right, at `num_levels` levels.
 
@@ -90,11 +85,16 @@ def show_corruption(
         noise = torch.randn(x0.shape, generator=generator, device=generator.device).to(x0)
     x_t = [schedule.add_noise(x0, noise, torch.full((len(x0),), t)) for t in timesteps]
     x_t = _to_unit(torch.stack(x_t, dim=1).flatten(0, 1), (-1, 1))
-    return _draw(x_t, ax, len(timesteps), title, [f"t={t}" for t in timesteps])
+    return draw_sheet(x_t, ax, len(timesteps), title, [f"t={t}" for t in timesteps])
 
 
 def show_film(
-    steps: Iterable, ax: Ax = None, *, num_frames: int = 8, image_index: int = 0, title: Text = None
+    steps: Iterable,
+    ax: Axes | None = None,
+    *,
+    num_frames: int = 8,
+    image_index: int = 0,
+    title: str | None = None,
 ) -> Axes:
     """One image on its way: x_t after evenly chosen `steps` of `sample(...)`, x0_pred below it.
 
@@ -112,64 +112,6 @@ def show_film(
     return show_rows(rows, ax, title=title, captions=[f"t={step.timestep}" for step in frames])
 
 
-def _draw(x, ax, columns, title, captions, labels=()):
-    """Draw x from `_to_unit` in rows, in units of a picture's width, and the captions below the
-    last of them. Pictures and texts that ax held are replaced."""
-    rows, ratio = -(-len(x) // columns), x.shape[2] / x.shape[3]
-    beside = 0.08 * max(
-        (letters(line) for label in labels for line in label.split("\n")), default=0
-    )
-    inches = _picture_inches(ax, columns, rows, ratio, beside)
-    line = 0.2 / inches if captions else 0
-    pitch = ratio + GAP + line * (len(captions) > columns)
-    width, height = columns * (1 + GAP) - GAP, (rows - 1) * pitch + ratio + line
-    if ax is None:
-        page = max(width * inches + beside, 0.09 * letters(title or "")) + 0.15
-        ax = new_axes(None, page, height * inches + 0.15 + 0.3 * bool(title))
-    for artist in [*ax.images, *ax.texts, *ax.patches]:
-        artist.remove()
-    corners = [(i % columns * (1 + GAP), i // columns * pitch) for i in range(len(x))]
-    broken = ~x.isfinite().all(dim=1, keepdim=True)
-    x = x if x.shape[1] == 1 else torch.where(broken, x.new_tensor(BROKEN)[:, None, None], x)
-    for picture, corner in zip(x, corners, strict=True):
-        _draw_picture(ax, picture, *corner, ratio)
-    _write(ax, title, captions, [(left, top + ratio) for left, top in corners], inches)
-    ax.set(aspect="equal", xlim=(0, width), ylim=(height, 0), xticks=[], xlabel="")
-    ax.set_yticks([row * pitch + ratio / 2 for row in range(len(labels))], labels, size=10)
-    if broken.any():
-        note = _("{count:,} of {total:,} pixels are not finite (magenta)")
-        add_note(ax, note.format(count=broken.sum(), total=broken.numel()))
-    return ax
-
-
-def _draw_picture(ax, picture, left, top, ratio):
-    pixels = picture[0] if len(picture) == 1 else picture.permute(1, 2, 0)
-    paper = plt.get_cmap("gray_r").with_extremes(bad=BROKEN)
-    place = {"extent": (left, left + 1, top + ratio, top), "origin": "upper"}
-    ax.imshow(pixels.numpy(), cmap=paper, vmin=0, vmax=1, interpolation="nearest", **place)
-    ax.add_patch(Rectangle((left, top), 1, ratio, fill=False, ec=FRAME, lw=0.5, clip_on=False))
-
-
-def _write(ax, title, captions, corners, inches):
-    """A title, captions below the last pictures, as large as the longest allows; no axis lines."""
-    if title:
-        ax.set_title(title, size=11)
-    size = min(9, max(6, 120 * inches / max(map(letters, captions), default=1)))
-    for caption, (left, bottom) in zip(captions[::-1], corners[::-1], strict=False):
-        at = (left + 0.5, bottom + 0.04 / inches)
-        ax.text(*at, caption, ha="center", va="top", size=size, color=ax.title.get_color())
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-
-
-def _picture_inches(ax, columns, rows, ratio, beside):
-    """How wide to draw a picture: at most 2 inches on an 8 by 9 page, or what fits into ax."""
-    if ax is None:
-        return min(2, (8 - beside) / columns, 9 / rows / ratio)
-    box, dpi = ax.get_window_extent(), ax.figure.dpi
-    return max(0.2, min(box.width / columns, box.height / rows / ratio) / dpi / (1 + GAP))
-
-
 def _to_unit(x, value_range):
     """A batch as float [0, 1] on the CPU, clipped; pixels that are not finite become NaN."""
     low, high = value_range
@@ -178,11 +120,6 @@ def _to_unit(x, value_range):
     x = x.detach().cpu()
     unit = x / 255 if x.dtype == torch.uint8 else (x.float() - low) / (high - low)
     return torch.where(unit.isfinite(), unit.clamp(0, 1), torch.nan)
-
-
-def letters(text):
-    """How long a text is; a syllable of Hangul takes the room of two Latin letters."""
-    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def columns_for(count):

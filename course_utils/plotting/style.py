@@ -1,21 +1,29 @@
 """White figures with dark text, whatever style is in force; the look of their lines and axes."""
 
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import fill
+from unicodedata import east_asian_width
 
 import matplotlib.pyplot as plt
 from matplotlib.font_manager import fontManager
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from matplotlib.ticker import LogLocator
+
+from course_utils.language import on_language
 
 INK, FRAME = "#222222", "#bbbbbb"
 # Okabe & Ito's colours can be told apart by nearly everyone; line style and marker say it again.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES, MARKERS = ("-", "--", "-.", ":"), "osD^vPX"
 
+TITLE = 11  # points
 HANGUL = ("NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo", "AppleGothic", "Noto Sans CJK KR")
 
 
+@cache
 def find_hangul() -> str | None:
     """A font family with Hangul: of the package koreanize-matplotlib, else the platform's."""
     package = find_spec("koreanize_matplotlib")
@@ -25,14 +33,19 @@ def find_hangul() -> str | None:
     return next((family for family in HANGUL if family in known), None)
 
 
-def draw_hangul() -> None:
-    """From now on every figure takes the letters that its font lacks from a font with Hangul."""
-    families = plt.rcParams["font.family"]
-    if (hangul := find_hangul()) and hangul not in families:
-        plt.rcParams["font.family"] = [*families, hangul]
+def with_hangul(families: list) -> list:
+    """The font families, and one that has the letters of Hangul."""
+    hangul = find_hangul()
+    return [*families, hangul] if hangul and hangul not in families else families
 
 
-draw_hangul()
+def draw_hangul(language: str) -> None:
+    """Once a person has chosen Korean, their own figures have Hangul, too."""
+    if language == "ko":
+        plt.rcParams["font.family"] = with_hangul(plt.rcParams["font.family"])
+
+
+on_language(draw_hangul)
 
 
 def new_axes(ax, width, height):
@@ -56,6 +69,19 @@ def add_note(ax, text):
     ax.set_xlabel(f"{ax.get_xlabel()}\n{text}".strip())
 
 
+def text_inches(text, size):
+    """About how wide its longest line is, in letters of `size` points; Hangul is wider."""
+    letters = [[1.6 if east_asian_width(c) in "WF" else 1 for c in t] for t in text.split("\n")]
+    return 0.008 * size * max(map(sum, letters))
+
+
+def in_lines(text, size, inches):
+    """The text broken at spaces, so that no line is wider, as far as its words allow."""
+    lines = text.split("\n")
+    letters = int(max(map(len, lines)) * inches / (text_inches(text, size) or 1))
+    return "\n".join(fill(line, max(1, letters), break_long_words=False) for line in lines)
+
+
 def line_style(index):
     """Colour and dash of the line with this number."""
     return {"color": COLOURS[index % len(COLOURS)], "ls": DASHES[index % len(DASHES)], "lw": 2}
@@ -68,12 +94,25 @@ def plain_numbers(axis):
     axis.set_minor_formatter("")
 
 
+def set_fonts(ax):
+    """All texts of ax, so far, take the letters that their font lacks from one with Hangul."""
+    for text in ax.findobj(Text):
+        text.set_family(with_hangul(text.get_family()))
+    return ax
+
+
 def finish(ax, xlabel, ylabel, title=None, loc="best"):
-    """Axis labels where there are none, a legend and quiet lines."""
+    """Axis labels where there are none, a legend that nothing crosses and quiet lines."""
     ax.set(xlabel=ax.get_xlabel() or xlabel, ylabel=ax.get_ylabel() or ylabel)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(color=FRAME, alpha=0.4, lw=0.6)
-    ax.legend(frameon=False, loc=loc, labelcolor=ax.title.get_color(), handlelength=3)
+    legend = {
+        "facecolor": ax.get_facecolor(),
+        "edgecolor": "none",
+        "framealpha": 0.85,
+        "borderpad": 0.2,
+    }
+    ax.legend(loc=loc, labelcolor=ax.title.get_color(), handlelength=3, **legend)
     if title:
-        ax.set_title(title, size=11)
-    return ax
+        ax.set_title(title, size=TITLE)
+    return set_fonts(ax)

@@ -1,31 +1,53 @@
 """The page that tells what a model is: for the pipeline of a notebook, and for a run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
 from course_utils.data import ImageData
 from course_utils.sharing.upload import check_saved_model
 
-HEAD = """---
-library_name: {library}
-pipeline_tag: unconditional-image-generation
-tags: [{library}, pytorch, unconditional-image-generation, diffusion]
----
-
-# {title}
-
-A small diffusion model: from noise it draws pictures like those it was trained on.
-"""
-PIPELINE = """from diffusers import DDPMPipeline
+DIFFUSERS = """\
+from diffusers import DDPMPipeline
 
 pipeline = DDPMPipeline.from_pretrained("{name}")
 images = pipeline(batch_size=16, num_inference_steps=50).images"""
-NETWORK = """from huggingface_hub import snapshot_download
+DIFFUSERS_BY_CLASS = """\
+import torch
+from diffusers import DDPMPipeline
 
-from course_utils.recipes.build import load_trained  # {course}
+classes = {classes}
+labels = torch.tensor([classes.index({classes[0]!r})] * 16)  # what to draw
+
+pipeline = DDPMPipeline.from_pretrained("{name}")
+unet, scheduler = pipeline.unet, pipeline.scheduler
+x = torch.randn(16, unet.config.in_channels, unet.config.sample_size, unet.config.sample_size)
+scheduler.set_timesteps(50)
+for t in scheduler.timesteps:
+    with torch.no_grad():
+        model_output = unet(x, t, class_labels=labels).sample
+    x = scheduler.step(model_output, t, x).prev_sample  # at last (16, C, H, W) in [-1, 1]"""
+COURSE = """\
+from course_utils import load_trained  # {course}
+from huggingface_hub import snapshot_download
 
 pictures = load_trained(snapshot_download("{name}")).draw(16)  # (16, C, H, W) in [-1, 1]"""
+COURSE_BY_CLASS = """\
+import torch
+from course_utils import load_trained  # {course}
+from huggingface_hub import snapshot_download
+
+classes = {classes}
+labels = torch.tensor([classes.index({classes[0]!r})] * 16)  # what to draw
+
+trained = load_trained(snapshot_download("{name}"))
+pictures = trained.draw(16, condition={{"class_labels": labels}}, guidance=2.0)"""
+CODE = {  # by library, and whether it knows classes
+    ("diffusers", False): DIFFUSERS,
+    ("diffusers", True): DIFFUSERS_BY_CLASS,
+    ("course_utils", False): COURSE,
+    ("course_utils", True): COURSE_BY_CLASS,
+}
 DISTANCES = """
 ## How good it is
 
@@ -38,24 +60,34 @@ On what a small classifier of the course notices; a distance can only be compare
 as many pictures. {copies:.0%} of the samples are copies of training pictures: nearer to one than
 half the distance between two real pictures.
 """
-SAMPLES = "\n![Samples, not selected](samples.png)\n"
 
 
-def write_model_card(folder: Path | str, *, title: str, num_steps: int, data: ImageData) -> Path:
+def write_model_card(
+    folder: Path | str,
+    *,
+    title: str,
+    num_steps: int,
+    data: ImageData,
+    classes: Sequence[str] = (),
+) -> Path:
     """Write `folder/README.md`: what the pipeline is and how to load it.
 
-    Raises FileNotFoundError where the folder holds no saved pipeline.
+    `classes` are the names of the labels that it listens to. Raises FileNotFoundError where the
+    folder holds no saved pipeline.
     """
     height, width = data.images.shape[-2:]
     facts = {
         "Pictures": f"{len(data.images):,} of {height} x {width} pixels, {data.source}",
         "Training": f"{num_steps:,} steps",
     }
-    return _write(Path(folder), title, facts)
+    return _write(Path(folder), title, facts, classes)
 
 
 def write_run_card(folder: Path, result: Mapping, licence: str) -> Path:
-    """Write `folder/README.md` from a run's results: recipe, pictures, cost, samples, distances."""
+    """Write `folder/README.md` from a run's results: recipe, pictures, cost, samples, distances.
+
+    `result["classes"]`, if it is there, are the names of the labels that the model listens to.
+    """
     facts = {
         "Pictures": f"{result['num_pictures']:,}, {result['data']}",
         "Their licence": licence or "not stated: ask whoever trained this before you use it",
@@ -67,19 +99,22 @@ def write_run_card(folder: Path, result: Mapping, licence: str) -> Path:
         "Seed": f"{result['seed']}",
     }
     n = result.get("num_samples")
-    return _write(folder, result["recipe"], facts, DISTANCES.format(n=n, **result) if n else "")
+    distances = DISTANCES.format(n=n, **result) if n else ""
+    return _write(folder, result["recipe"], facts, result.get("classes") or (), distances)
 
 
-def _write(folder: Path, title: str, facts: Mapping[str, str], distances: str = "") -> Path:
+def _write(folder, title, facts, classes, distances="") -> Path:
     check_saved_model(folder)
-    is_pipeline = (folder / "model_index.json").is_file()
-    library = "diffusers" if is_pipeline else "course_utils"
-    code = PIPELINE if is_pipeline else NETWORK
-    code = code.format(name=f"your-name/{folder.name}", course=_course())
+    library = "diffusers" if (folder / "model_index.json").is_file() else "course_utils"
+    names = {"name": f"your-name/{folder.name}", "course": _course(), "classes": list(classes)}
+    code = CODE[library, bool(classes)].format(**names)
+    facts |= {"Classes": ", ".join(classes)} if classes else {}
     table = "".join(f"| {name} | {value} |\n" for name, value in facts.items())
     parts = [
-        HEAD.format(title=title, library=library),
-        SAMPLES if (folder / "samples.png").is_file() else "",
+        f"---\n{_metadata(library, classes)}\n---\n\n# {title}\n\n",
+        "A small diffusion model: from noise it draws pictures like those it was trained on",
+        ", of the class that you name.\n" if classes else ".\n",
+        "\n![Samples, not selected](samples.png)\n" if (folder / "samples.png").is_file() else "",
         f"\n## Draw with it\n\n```python\n{code}\n```\n",
         f"\n## How it was trained\n\n| | |\n|---|---|\n{table}",
         distances,
@@ -87,6 +122,15 @@ def _write(folder: Path, title: str, facts: Mapping[str, str], distances: str = 
     card = folder / "README.md"
     card.write_text("".join(parts), encoding="utf-8")
     return card
+
+
+def _metadata(library: str, classes: Sequence[str]) -> str:
+    """What the Hub sorts models by; it has no task for pictures of a class."""
+    from huggingface_hub import ModelCardData
+
+    task = None if classes else "unconditional-image-generation"
+    tags = [library, "pytorch", task or "class-conditional", "diffusion"]
+    return ModelCardData(library_name=library, pipeline_tag=task, tags=tags).to_yaml()
 
 
 def _course() -> str:

@@ -4,6 +4,9 @@ A kernel that is busy with a cell leaves clicks waiting until the cell has ended
 depends on ipykernel: up to 6 (Colab's) in a queue, where `click_waits` looks; in 7.0 to 7.3
 nowhere, a thread of its own handles them if the front end asks for that; since then a thread asks
 the widget's comm where to send them, and `overhear` listens. An interrupt works everywhere.
+
+Both only look. To handle the waiting messages instead, as jupyter-ui-poll does, loses what the
+cell prints afterwards under ipykernel 6, if another cell waits: "Run all" is enough.
 """
 
 import signal
@@ -20,7 +23,8 @@ from course_utils.widgets.controls import running_kernel
 class Stop:
     """`with stop:` an interrupt or a click on `button()` makes `heard()` true.
 
-    A second interrupt is Python's own KeyboardInterrupt.
+    A second interrupt is Python's own KeyboardInterrupt, also where interrupts were ignored, as
+    in a process that a shell started in the background.
     """
 
     def __init__(self):
@@ -44,7 +48,7 @@ class Stop:
         self.asked = True
 
     def _interrupted(self, *event):
-        signal.signal(signal.SIGINT, self._before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         self.asked = True
 
     def __enter__(self):

@@ -1,6 +1,7 @@
 """How long the course's first moves take: `python tests/bench/basics.py`.
 
-The import, in fresh processes, and butterflies, drawn and in batches; medians of repetitions.
+The import, in fresh processes, butterflies, drawn and in batches, and the answer to a slider that
+is moved; medians of repetitions.
 """
 
 import argparse
@@ -9,9 +10,14 @@ import sys
 import time
 from collections.abc import Callable
 from statistics import median
+from unittest.mock import patch
 
-from course_utils import draw_butterflies, make_loader
+import ipywidgets
+import torch
+
+from course_utils import draw_butterflies, make_loader, widgets
 from course_utils.runtime import hardware
+from course_utils.widgets import noising
 
 
 def seconds(action: Callable[[], object], repeats: int) -> float:
@@ -34,6 +40,19 @@ def import_seconds(repeats: int) -> float:
     return median(float(subprocess.check_output(command)) for _ in range(repeats))
 
 
+def answer_seconds() -> float:
+    """The workshop's answer, the heaviest one, to a slider that is moved: at most 0.1 s is good."""
+    with patch.object(noising, "is_live", lambda: True):
+        workshop = widgets.workshop(torch.zeros(1, 3, 32, 32))
+    cosine = workshop.children[1]
+    (offset,) = (each for each in cosine.children if isinstance(each, ipywidgets.FloatSlider))
+
+    def move():
+        offset.value = (offset.value + offset.step) % offset.max
+
+    return seconds(move, 20)
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--repeats", type=int, default=5)
@@ -47,6 +66,7 @@ def main() -> None:
     loader = make_loader(draw_butterflies(args.pictures, 32)[0], 64, flip=True)
     took = seconds(lambda: sum(1 for _ in loader), args.repeats) / len(loader)
     print(f"a batch of 64 of them, from memory   {took * 1e3:8.2f} ms")
+    print(f"an answer to a moved slider          {answer_seconds() * 1e3:8.1f} ms")
 
 
 if __name__ == "__main__":

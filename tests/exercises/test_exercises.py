@@ -123,6 +123,13 @@ def test_a_forgotten_return_was_a_try(exercise, capsys):
     assert "`return`" in said
 
 
+@pytest.mark.parametrize("body", ["return x", "x * amount", "return 5", "return ...", "my_x = x"])
+def test_the_shortest_try_was_a_try(body, capsys):
+    namespace = {}
+    exec(f'def my_corrupt(x, amount, generator):\n    """Mix."""\n    {body}', namespace)
+    assert state_of(from_scratch.corrupt, namespace["my_corrupt"], capsys)[0] == NOT_YET
+
+
 @pytest.mark.parametrize(("exercise", "slip"), SLIPS)
 def test_every_slip_is_known_by_its_name(exercise, slip, capsys):
     for _ in range(3):
@@ -319,23 +326,18 @@ def test_who_calls_the_function_is_told_to_pass_it(capsys):
 @pytest.mark.parametrize("never", [endless, stubborn])
 @pytest.mark.usefixtures("impatient")
 def test_an_endless_loop_is_reported_and_all_goes_on(never, capsys):
-    started = time.monotonic()
     state, said = state_of(from_scratch.ddim, never, capsys)
     assert state == NOT_YET
     assert "still running" in said
-    assert time.monotonic() - started < 5
     assert state_of(from_scratch.ddim, from_scratch.ddim.answer, capsys)[0] == RIGHT
 
 
-@pytest.mark.usefixtures("impatient")
-def test_an_endless_loop_ends_where_there_is_no_alarm(capsys):
+def test_where_there_is_no_alarm_answers_are_judged_without_a_limit(capsys):
     exercise = from_scratch.ddim
-    thread = threading.Thread(target=exercise.check, args=(endless,), daemon=True)
+    thread = threading.Thread(target=exercise.check, args=(exercise.answer,))
     thread.start()
-    thread.join(10)
-    assert not thread.is_alive()
-    assert exercise.verdict.state == NOT_YET
-    assert "still running" in exercise.verdict.message
+    thread.join()
+    assert exercise.verdict.state == RIGHT
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no alarms on this system")

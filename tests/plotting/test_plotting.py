@@ -1,7 +1,10 @@
 """The plots: the pixels and curves drawn, their labels, good manners, GIFs and error messages."""
 
 import io
+import os
 import random
+import subprocess
+import sys
 from collections import namedtuple
 
 import matplotlib.pyplot as plt
@@ -9,12 +12,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from matplotlib.colors import same_color, to_rgb
+from matplotlib.transforms import Bbox
 from PIL import Image
 from tiny import tiny_unet
 
 import course_utils
-from course_utils import plotting
+from course_utils import language, plotting
+from course_utils.language import set_language
 from course_utils.plotting import (
     animate_sampling,
     compare_curves,
@@ -22,6 +28,7 @@ from course_utils.plotting import (
     plot_choices,
     plot_loss,
     plot_schedule,
+    plot_unet,
     show_corruption,
     show_film,
     show_images,
@@ -86,14 +93,31 @@ def _close_figures():
     plt.close("all")
 
 
+def frames(ax):
+    """Where each picture lies: its left, upper, right and lower edge."""
+    (lines,) = ax.collections
+    return [path.get_extents().extents for path in lines.get_paths()]
+
+
 def pixels(ax):
-    """What is drawn, picture by picture, as (H, W) or (H, W, 3)."""
-    return [np.ma.filled(image.get_array(), np.nan) for image in ax.images]
+    """What is drawn inside each frame, as (H, W, 3); between them the page is seen."""
+    (image,) = ax.images
+    page = np.array(image.get_array())
+    left, right, lower, upper = image.get_extent()
+    assert page.shape == (lower - upper, right - left, 4)
+    found = []
+    for x0, y0, x1, y1 in np.array(frames(ax), dtype=int):
+        picture = page[y0 - upper : y1 - upper, x0 - left : x1 - left]
+        found.append(picture[..., :3].copy())
+        assert (picture[..., 3] == 1).all()
+        picture[..., 3] = 0
+    assert not page[..., 3].any()
+    return found
 
 
 def expected(x):
     x = ((x + 1) / 2).clamp(0, 1)
-    return list((x[:, 0] if x.shape[1] == 1 else x.permute(0, 2, 3, 1)).numpy())
+    return list((1 - x if x.shape[1] == 1 else x).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy())
 
 
 def same_pixels(ax, x):
@@ -134,6 +158,7 @@ def test_makes_a_figure_that_fits_a_notebook(plot):
     assert 1 <= height <= 9.5
 
 
+@pytest.mark.usefixtures("no_shape_checks")  # beartype draws from `random` which item it checks
 @each_plot
 def test_never_shows_and_leaves_random_states_and_settings(plot, monkeypatch):
     def state():
@@ -145,6 +170,64 @@ def test_never_shows_and_leaves_random_states_and_settings(plot, monkeypatch):
     plot().figure.canvas.draw()
     assert state() == before
     assert dict(plt.rcParams) == settings
+
+
+def test_importing_the_plots_leaves_matplotlibs_settings():
+    code = (
+        "import matplotlib.pyplot as plt; before = dict(plt.rcParams);"
+        "from course_utils import exercises, plotting, widgets; assert dict(plt.rcParams) == before"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, env=os.environ | {"COURSE_LANGUAGE": ""}
+    )
+
+
+@pytest.fixture
+def latin():
+    """matplotlib as it was installed: a font without Hangul, in every language of the course."""
+    with plt.rc_context({"font.family": ["sans-serif"]}):
+        yield
+    language._state.clear()
+
+
+def drawn_titles(make_ax):
+    """The pixels of a figure with either of two syllables as its title."""
+    for text in ("가", "힣"):
+        figure = make_ax(text).figure
+        figure.canvas.draw()
+        yield figure.canvas.buffer_rgba().tobytes()
+
+
+@pytest.mark.parametrize(
+    "make_ax",
+    [
+        lambda text: show_images(images(), title=text),
+        lambda text: show_images(images(), captions=[text] * 3),
+        lambda text: show_rows({text: images()}),
+        lambda text: plot_schedule(SCHEDULES["cosine"], title=text),
+        lambda text: plot_loss([3, 2, 1], plt.subplots()[1], label=text),
+        lambda text: compare_curves({"a": ([1], [2])}, xlabel=text, ylabel="y"),
+    ],
+    ids=["title", "caption", "row", "curves", "legend", "axis"],
+)
+@pytest.mark.usefixtures("latin")
+def test_our_figures_have_hangul_in_any_language(make_ax):
+    one, other = drawn_titles(make_ax)
+    assert one != other
+
+
+@pytest.mark.usefixtures("latin")
+def test_who_chooses_korean_has_hangul_in_figures_of_their_own():
+    def own(text):
+        _, ax = plt.subplots(figsize=(2, 1))
+        ax.set_title(text)
+        return ax
+
+    set_language("en")
+    assert plt.rcParams["font.family"] == ["sans-serif"]
+    set_language("ko")
+    one, other = drawn_titles(own)
+    assert one != other
 
 
 @each_plot
@@ -225,13 +308,11 @@ def test_images_are_drawn_pixel_for_pixel(c):
     x = images(b=5, c=c) * 1.5  # a part of it is clipped
     ax = show_images(x)
     assert same_pixels(ax, x)
-    assert {image.get_clim() for image in ax.images} == {(0, 1)}
 
 
 def test_one_colour_is_ink_on_white_paper():
     ax = show_images(torch.tensor([[[[-1.0, 1.0]]]]))
-    ax.figure.canvas.draw()
-    assert ax.images[0].to_rgba(pixels(ax)[0])[0, :, 0].tolist() == [1, 0]
+    assert pixels(ax)[0][0].tolist() == [[1, 1, 1], [0, 0, 0]]
 
 
 def test_one_image_uint8_and_other_ranges():
@@ -239,38 +320,55 @@ def test_one_image_uint8_and_other_ranges():
     assert same_pixels(show_images(x[0]), x)
     assert same_pixels(show_images((x + 1) / 2, value_range=(0, 1)), x)
     raw = torch.arange(60, dtype=torch.uint8).reshape(1, 3, 5, 4)
-    assert np.array_equal(
-        pixels(show_images(raw))[0], raw[0].permute(1, 2, 0).numpy() / np.float32(255)
-    )
+    wanted = raw[0].permute(1, 2, 0).numpy() / np.float32(255)
+    assert np.array_equal(pixels(show_images(raw))[0], wanted)
     assert same_pixels(show_images(x.double().requires_grad_()), x)
 
 
 def test_grid_places_pictures_row_by_row_and_captions_below_them():
     ax = show_images(images(5), columns=2, captions=["t=0", "t=1", "t=2", "t=3", "t=4"])
-    corners = [(image.get_extent()[0], image.get_extent()[3]) for image in ax.images]
+    corners = [(left, upper) for left, upper, *_ in frames(ax)]
     (x0, y0), (x1, _), (_, y1) = corners[:3]
     assert corners == [(x0, y0), (x1, y0), (x0, y1), (x1, y1), (x0, corners[4][1])]
-    assert x1 > x0 + 1
+    assert x1 > x0 + 4
     by_text = {text.get_text(): text.get_position() for text in ax.texts}
-    for i, image in enumerate(ax.images):
-        left, right, bottom, _ = image.get_extent()
+    for i, (left, upper, right, lower) in enumerate(frames(ax)):
         x, y = by_text[f"t={i}"]
         assert x == (left + right) / 2
-        assert bottom < y < bottom + 0.25
+        assert lower < y < lower + 0.25 * (lower - upper)
 
 
 @pytest.mark.parametrize(("b", "columns"), [(1, 1), (3, 3), (8, 8), (9, 5), (10, 5), (64, 8)])
 def test_default_grid_is_even(b, columns):
     ax = show_images(images(b, 1, 2, 2))
-    assert len({image.get_extent()[0] for image in ax.images}) == columns
+    assert len({left for left, *_ in frames(ax)}) == columns
 
 
-@pytest.mark.parametrize("b", [3, 8, 64])
-def test_captions_do_not_touch_each_other_or_the_pictures(b):
-    ax = show_images(images(b, h=4), captions=[f"t={i + 900}" for i in range(b)], title="title")
+def boxes_in_window(ax):
+    """The pictures as they are drawn."""
+    return [Bbox.from_extents(frame).transformed(ax.transData) for frame in frames(ax)]
+
+
+CAPTIONED = {
+    "3": lambda caption: show_images(images(3), captions=[caption] * 3, title="title"),
+    "8": lambda caption: show_images(images(8), captions=[caption] * 8),
+    "64": lambda caption: show_images(images(64), captions=[caption] * 64),
+    "rows": lambda caption: show_rows({"가장 가까운 이미지": images(8)}, captions=[caption] * 8),
+    "narrow": lambda caption: show_images(
+        images(3), plt.subplots(figsize=(3, 2))[1], captions=[caption] * 3
+    ),
+}
+
+
+@pytest.mark.parametrize("caption", ["t=900", "베낀 비율 0.12", "a\nSNR 0.97", "two blue wings"])
+@pytest.mark.parametrize("draw", CAPTIONED.values(), ids=CAPTIONED)
+def test_captions_are_readable_and_touch_neither_each_other_nor_pictures(draw, caption):
+    ax = draw(caption)
     ax.figure.canvas.draw()
     boxes = [text.get_window_extent() for text in ax.texts]
-    things = boxes + [image.get_window_extent() for image in ax.images]
+    things = boxes + boxes_in_window(ax)
+    assert {" ".join(text.get_text().split()) for text in ax.texts} == {" ".join(caption.split())}
+    assert all(text.get_fontsize() >= 8 for text in ax.texts)
     for box in boxes:
         assert sum(box.overlaps(other) for other in things) == 1  # itself
         assert ax.figure.bbox.padded(1).containsx(box.x0)
@@ -293,7 +391,7 @@ def test_pixels_that_are_not_finite_are_magenta_and_counted(bad):
         x = images(2, c)
         x[1, 0, 2, 3] = bad
         ax = show_images(x)
-        shown = ax.images[1].to_rgba(ax.images[1].get_array())[..., :3]
+        shown = pixels(ax)[1]
         assert tuple(shown[2, 3]) == (1, 0, 1)
         assert ax.get_xlabel() == "1 of 40 pixels are not finite (magenta)"
         assert (shown[0, 0] != (1, 0, 1)).any()
@@ -305,7 +403,6 @@ def test_drawing_again_replaces_the_pictures():
     show_images(images(2, seed=3), ax, captions="xy")
     assert same_pixels(ax, images(2, seed=3))
     assert sorted(texts(ax)) == ["x", "y"]
-    assert len(ax.patches) == 2
 
 
 def test_rows_are_labelled_and_mix_dtypes():
@@ -315,10 +412,10 @@ def test_rows_are_labelled_and_mix_dtypes():
     assert np.array_equal(drawn[1], raw[1].permute(1, 2, 0).numpy() / np.float32(255))
     assert all(map(np.array_equal, drawn[2:], expected(images(2))))
     assert row_labels(ax) == ["clean", "noisy"]
-    for label, image in zip(ax.get_yticks(), ax.images[::2], strict=True):
-        assert label == pytest.approx(sum(image.get_extent()[2:]) / 2)
+    for label, (_, upper, _, lower) in zip(ax.get_yticks(), frames(ax)[::2], strict=True):
+        assert label == (upper + lower) / 2
     assert ax.get_title() == "rows"
-    last_row = ax.images[-1].get_extent()[2]
+    last_row = frames(ax)[-1][3]
     assert all(text.get_position()[1] > last_row for text in ax.texts)
     assert sorted(texts(ax)) == ["t=1", "t=2"]
 
@@ -351,7 +448,7 @@ def test_film_shows_first_and_last_step_and_the_chosen_image():
     assert same_pixels(ax, torch.stack(wanted))
     assert sorted(texts(ax)) == sorted(f"t={step.timestep}" for step in chosen)
     assert [label.split("\n")[0] for label in row_labels(ax)] == ["x_t", "x0_pred"]
-    assert len(show_film(steps[:1]).images) == 2
+    assert len(frames(show_film(steps[:1]))) == 2
 
 
 # --- curves ----------------------------------------------------------------------------------
@@ -472,8 +569,7 @@ def test_gif_ends_on_the_last_picture(c):
     steps = make_steps(n=3, b=1, c=c, size=8)
     *_, last = read_gif(animate_sampling(steps, scale=3).data)[1]
     inner = last[3 * 2 + 1 : -3 * 2 : 3, 3 * 2 + 1 : -3 * 2 : 3] / 255
-    wanted = np.broadcast_to(expected(steps[-1].x_t)[0].reshape(8, 8, c), (8, 8, 3))
-    assert np.abs(inner - (wanted if c == 3 else 1 - wanted)).max() < 0.02
+    assert np.abs(inner - expected(steps[-1].x_t)[0]).max() < 0.02
     assert np.array_equal(last[0, 0], [255, 255, 255])
 
 
@@ -626,7 +722,7 @@ def test_plot_unet_shows_each_blocks_size_and_channels():
         down_block_types=("DownBlock2D", "AttnDownBlock2D"),
         up_block_types=("AttnUpBlock2D", "UpBlock2D"),
     )
-    ax = plotting.plot_unet(model, torch.zeros(1, 3, 16, 16), torch.tensor([0]))
+    ax = plot_unet(model, torch.zeros(1, 3, 16, 16), torch.tensor([0]))
     labels = [text.get_text() for text in ax.get_xticklabels()]
     assert labels[0] == "Conv2d\n16×16\n8 ch."
     assert labels[2] == "AttnDown\n8×8\n16 ch."
@@ -634,6 +730,23 @@ def test_plot_unet_shows_each_blocks_size_and_channels():
     assert [heights[i] for i in range(6)] == [16, 8, 8, 8, 16, 16]
     legend = [text.get_text() for text in ax.get_legend().get_texts()]
     assert legend == ["convolutions", "with attention"]
+    assert not model.conv_in._forward_hooks
+
+
+def test_plot_unet_passes_a_condition_on():
+    small = {"sample_size": 8, "block_out_channels": (8, 8), "layers_per_block": 1}
+    kinds = {"norm_num_groups": 4, "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D")}
+    kinds["up_block_types"] = ("CrossAttnUpBlock2D", "UpBlock2D")
+    model = UNet2DConditionModel(**small, **kinds, cross_attention_dim=6, num_class_embeds=2)
+    x, t = torch.zeros(1, 4, 8, 8), torch.tensor([0])
+    condition = {"encoder_hidden_states": torch.zeros(1, 3, 6), "class_labels": torch.tensor([1])}
+    ax = plot_unet(model, x, t, condition=condition)
+    names = [text.get_text().split("\n")[0] for text in ax.get_xticklabels()]
+    assert names == ["Conv2d", "Down", "CrossAttnDown", "MidCrossAttn", "CrossAttnUp", "Up"]
+    attending = {round(bar.get_x() + 0.3) for bar in ax.patches if bar.get_hatch()}
+    assert attending == {2, 3, 4}
+    with pytest.raises(ValueError, match="class_labels"):
+        plot_unet(model, x, t, condition={"encoder_hidden_states": torch.zeros(1, 3, 6)})
     assert not model.conv_in._forward_hooks
 
 

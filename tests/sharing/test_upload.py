@@ -1,6 +1,7 @@
 """Sharing: the card, and a folder that is uploaded whole and loads back."""
 
 import importlib.metadata
+import re
 import shutil
 
 import huggingface_hub
@@ -10,6 +11,7 @@ from diffusers import DDPMPipeline
 from tiny import tiny_pipeline
 
 from course_utils import PRETRAINED, ImageData, share, write_model_card
+from course_utils.sharing.card import write_run_card
 
 
 @pytest.fixture
@@ -69,6 +71,52 @@ def test_the_card_can_be_read_by_the_hub(saved, data):
     parsed = huggingface_hub.ModelCard.load(card)
     assert parsed.data.library_name == "diffusers"
     assert parsed.data.pipeline_tag == "unconditional-image-generation"
+
+
+def code_of(card):
+    """The example that a reader copies."""
+    return re.search(r"```python\n(.*?)```", card.read_text(encoding="utf-8"), re.DOTALL)[1]
+
+
+def test_the_examples_of_a_pipeline_run(saved, data, tmp_path):
+    _unet, folder = saved
+    card = write_model_card(folder, title="Mine", num_steps=1, data=data)
+    run = {}
+    exec(code_of(card).replace("your-name/mine", str(folder)), run)
+    assert len(run["images"]) == 16
+
+    pipeline = tiny_pipeline(num_class_embeds=3)
+    pipeline.save_pretrained(tmp_path / "classes")
+    options = {"title": "Mine", "num_steps": 1, "data": data, "classes": ["it's", "two", "three"]}
+    card = write_model_card(tmp_path / "classes", **options)
+    exec(code_of(card).replace("your-name/classes", str(tmp_path / "classes")), run)
+    assert run["labels"].tolist() == [0] * 16
+    assert run["x"].shape == (16, 3, 8, 8)
+    assert run["x"].isfinite().all()
+
+
+RESULT = {
+    **{"recipe": "tiny", "data": "offline", "num_pictures": 5, "parameters": 9, "steps": 2},
+    **{"seconds": 1.0, "flops": 1e12, "hardware": "a CPU", "processes": 1, "seed": 0},
+}
+
+
+@pytest.mark.parametrize("library", ["diffusers", "course_utils"])
+@pytest.mark.parametrize("classes", [None, ["swallowtail", "admiral"]])
+def test_the_card_says_whether_the_model_listens(library, classes, tmp_path):
+    file = {"diffusers": "model_index.json", "course_utils": "model.safetensors"}[library]
+    (tmp_path / file).touch()
+    card = write_run_card(tmp_path, RESULT | {"classes": classes}, licence="CC0")
+    parsed = huggingface_hub.ModelCard.load(card)
+    assert parsed.data.library_name == library
+    assert parsed.data.pipeline_tag == (None if classes else "unconditional-image-generation")
+    assert ("class-conditional" in parsed.data.tags) is bool(classes)
+    assert ("unconditional-image-generation" in parsed.data.tags) is not bool(classes)
+    code = code_of(card)
+    compile(code, "the example", "exec")
+    assert ("import load_trained" in code) is (library == "course_utils")
+    assert ("class_labels" in code) is bool(classes)
+    assert ("| Classes | swallowtail, admiral |" in parsed.text) is bool(classes)
 
 
 def test_without_a_login_nothing_is_sent(saved, fake_hub, monkeypatch):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from course_utils.exercises.judge.limits import kept_random_states, random_states, time_limit
+from course_utils.exercises.judge.limits import kept_random_states, next_numbers, time_limit
 from course_utils.runtime import pick_device
 
 
@@ -69,7 +69,7 @@ def try_out(function: Callable, arguments: tuple, seconds: float = 60.0) -> Tria
     given = fresh(arguments)
     with kept_random_states(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        before, value, error = random_states(), None, None
+        before, value, error = next_numbers(), None, None
         try:
             with time_limit(seconds):
                 value = function(*given)
@@ -77,7 +77,7 @@ def try_out(function: Callable, arguments: tuple, seconds: float = 60.0) -> Tria
             raise
         except BaseException as raised:
             error = raised
-        drew = random_states() != before
+        drew = next_numbers() != before
     pairs = enumerate(zip(arguments, given, strict=True))
     changed = tuple(i for i, (old, new) in pairs if _differ(old, new))
     return Trial(value, error, changed, drew)
