@@ -206,12 +206,18 @@ def test_one_more_notebook_begins_with_what_is_translated_already(copy):
     notebook = nbformat.read(copy / FIRST.english, 4)
     kept = [c for c in notebook.cells if c.id in ("setup-text", "setup", "parameters", "model")]
     kept[0].source = "## A heading of its own\n\n" + kept[0].source.partition("\n\n")[2]
-    nbformat.write(nbformat.v4.new_notebook(cells=kept), copy / "notebooks" / "99_more.ipynb")
+    more = nbformat.v4.new_code_cell('pick("smoke")  # the "cosine" schedule', id="of-its-own")
+    notebook.cells = [*kept, more]
+    nbformat.write(notebook, copy / "notebooks" / "99_more.ipynb")
     translations.update(copy)
     assert only_problem(copy) == "missing: 99_more.ipynb#setup-text\n  ## A heading of its own"
     made = nbformat.read(copy / "notebooks" / "ko" / "99_more.ipynb", 4)
     stored = {cell.id: cell.source for cell in nbformat.read(copy / FIRST.korean, 4).cells}
-    assert [c.source for c in made.cells[1:]] == [stored[c.id] for c in made.cells[1:]]
+    assert [c.source for c in made.cells[1:-1]] == [stored[c.id] for c in made.cells[1:-1]]
+    assert made.cells[-1].source == 'pick("smoke")  # "코사인" 스케줄'
+    assert "executed" not in made.metadata
+    catalogue = (copy / "notebooks" / "ko" / "99_more.po").read_text(encoding="utf-8")
+    assert catalogue.startswith("# 99_more in Korean.\n")
 
 
 # --- what is translated
