@@ -9,13 +9,10 @@ import json
 import re
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOKS = ("01_introduction_to_diffusers.ipynb", "02_diffusion_models_from_scratch.ipynb")
-# Of each README: where its notebooks lie, the head of the table's first column, their titles.
-TABLES = {
-    "README.md": ("", "Notebook", "Introduction to 🤗 Diffusers", "Diffusion Models from Scratch"),
-    "README_KR.md": ("ko/", "노트북", "🤗 Diffusers 소개", "밑바닥부터 만드는 디퓨전 모델"),
-}
+from course import FOLDERS, ROOT, read_course
+
+# Of each README: its language, and the head of the table's first column.
+TABLES = {"README.md": ("en", "Notebook"), "README_KR.md": ("ko", "노트북")}
 LINKS = {
     "Colab": "https://colab.research.google.com/github/",
     "Kaggle": "https://kaggle.com/kernels/welcome?src=https://github.com/",
@@ -28,10 +25,9 @@ IMAGES = {
     "Gradient": "https://assets.paperspace.io/img/gradient-badge.svg",
     "SageMaker Studio Lab": "https://studiolab.sagemaker.aws/studiolab.svg",
 }
-PLACES = (*TABLES, "notebooks/*.ipynb", "notebooks/ko/*.ipynb")
 ADDRESS = re.compile(r'^Repository = "https://github\.com/([\w.-]+/[\w.-]+?)(\.git)?/?"', re.M)
 BLOCK = re.compile(r"(<!-- badges:start -->).*?(<!-- badges:end -->)", re.DOTALL)
-OURS = re.compile(r"[/:]([\w.-]+/[\w.-]+)/blob/main/notebooks/(?:ko/)?0[12]_")
+OURS = re.compile(r"[/:]([\w.-]+/[\w.-]+)/blob/main/notebooks/(?:ko/)?\d\d_")
 
 
 def badges(repo: str, path: str) -> list[str]:
@@ -42,13 +38,20 @@ def badges(repo: str, path: str) -> list[str]:
 
 def table(root: Path, repo: str, readme: str) -> str:
     """The README's table of notebooks; one that is not translated yet is listed in English."""
-    folder, head, *titles = TABLES[readme]
+    language, head = TABLES[readme]
     rows = [[head, *LINKS], ["---"] * (1 + len(LINKS))]
-    for title, name in zip(titles, NOTEBOOKS, strict=True):
-        translated = (root / "notebooks" / folder / name).exists()
-        path = f"notebooks/{folder if translated else ''}{name}"
-        rows.append([f"[{title}]({path})", *badges(repo, path)])
+    for notebook in read_course(root):
+        path = notebook.path(language)
+        path = (path if (root / path).exists() else notebook.path()).as_posix()
+        first = f"[{notebook.title[language]}]({path})<br>{notebook.about[language]}"
+        rows.append([first, *badges(repo, path)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def pages(root: Path) -> list[Path]:
+    """The READMEs and notebooks below `root`, in each language that is there."""
+    places = [notebook.path(language) for language in FOLDERS for notebook in read_course(root)]
+    return [root / place for place in (*TABLES, *places) if (root / place).exists()]
 
 
 def rewritten(root: Path, repo: str, path: Path) -> str:
@@ -76,7 +79,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     if not address:
         parser.error('pyproject.toml needs: Repository = "https://github.com/OWNER/REPO"')
     changed = False
-    for path in [path for pattern in PLACES for path in sorted(root.glob(pattern))]:
+    for path in pages(root):
         new = rewritten(root, address[1], path)
         if new != path.read_text(encoding="utf-8"):
             changed = True

@@ -21,11 +21,10 @@ from typing import NamedTuple
 
 import nbformat
 from babel.messages import Catalog, extract, mofile, pofile
+from course import ROOT, read_course
 
-ROOT = Path(__file__).parent.parent
 LOCALE = Path("course_utils") / "locale" / "ko" / "LC_MESSAGES"
 MEMORY = Path("course_utils") / "locale" / "ko" / "english.json"  # what was translated
-NOTEBOOKS = ("01_introduction_to_diffusers.ipynb", "02_diffusion_models_from_scratch.ipynb")
 STAMP = re.compile(r"<!-- translates: (\w+) -->\n?")
 HANGUL = re.compile(r"[가-힣]")
 
@@ -47,6 +46,10 @@ def fingerprint(english: str) -> str:
     return hashlib.sha256(english.encode()).hexdigest()[:12]
 
 
+def notebook_names(root: Path) -> list[str]:
+    return [f"{notebook.name}.ipynb" for notebook in read_course(root)]
+
+
 def read_notebook(path: Path) -> nbformat.NotebookNode:
     """The notebook, or an empty one where there is none."""
     return nbformat.read(path, as_version=4) if path.exists() else nbformat.v4.new_notebook()
@@ -54,7 +57,7 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
 
 def all_texts(root: Path) -> Iterator[Text]:
     """Every prose cell and every README section."""
-    for name in NOTEBOOKS:
+    for name in notebook_names(root):
         korean = {c.id: c for c in read_notebook(root / "notebooks" / "ko" / name).cells}
         for cell in read_notebook(root / "notebooks" / name).cells:
             if cell.cell_type == "markdown":
@@ -77,7 +80,7 @@ def without_badges(text: str) -> str:
 
 def code_problems(root: Path) -> Iterator[str]:
     """Cells that are missing, out of order, or differ in more than words for people."""
-    for name in NOTEBOOKS:
+    for name in notebook_names(root):
         english = read_notebook(root / "notebooks" / name).cells
         korean = read_notebook(root / "notebooks" / "ko" / name).cells
         if [cell.id for cell in english] != [cell.id for cell in korean]:
@@ -199,7 +202,7 @@ def accept(root: Path, places: list[str]) -> None:
     if unknown := set(places) - {"all", *texts}:
         raise SystemExit(f"no such place: {', '.join(sorted(unknown))}")
     chosen = [t for t in texts.values() if t.place in places or "all" in places]
-    for name in NOTEBOOKS:
+    for name in notebook_names(root):
         stamps = {t.place: fingerprint(t.english) for t in chosen}
         korean = root / "notebooks" / "ko" / name
         notebook = read_notebook(korean)

@@ -7,40 +7,41 @@ import sys
 import types
 import warnings
 
-MOVED = {
-    "butterflies": ("data.butterflies",),
-    "digits": ("data.digits",),
-    "folder": ("data.decoding",),
-    "fetch": ("data.hub",),
-    "noise": ("schedule", "models.calling"),
-    "loss": ("training.loss",),
-    "optimizers": ("training.optimizers",),
-    "metrics": ("evaluation.distances",),
-    "features": ("evaluation.features",),
-    "memorisation": ("evaluation.copies",),
-    "laws": ("evaluation.butterfly_laws",),
-    "measured": ("evaluation.benchmarks",),
-    "figure": ("plotting.style",),
-    "pictures": ("plotting.pictures",),
-    "curves": ("plotting.curves",),
-    "animation": ("plotting.animation",),
-    "engine": ("runs.trainer",),
-    "rundir": ("runs.folder",),
-    "checkpoints": ("runs.checkpoints",),
-    "journal": ("runs.log",),
-    "product": ("runs.outputs",),
-    "recipes.batches": ("runs.batches",),
-    "recipes.plan": ("runs.cost",),
-    "recipes.tables": ("runs.scoreboard",),
-    "recipes.parts": ("recipes.build", "trained"),
-    "papermill_output": ("runs.papermill",),
-    "card": ("sharing.card",),
-    "hub": ("sharing.upload",),
-    **{
-        f"exercises.{name}": (f"exercises.judge.{name}",)
-        for name in ("exercise", "judging", "cards", "comparing", "trials", "limits", "progress")
-    },
-}
+# The name it had, and the modules that hold its contents now.
+_TABLE = """
+butterflies      data.butterflies
+digits           data.digits
+folder           data.decoding
+fetch            data.hub
+noise            schedule models.calling
+loss             training.loss
+optimizers       training.optimizers
+metrics          evaluation.distances
+features         evaluation.features
+memorisation     evaluation.copies
+laws             evaluation.butterfly_laws
+measured         evaluation.benchmarks
+figure           plotting.style
+pictures         plotting.pictures
+curves           plotting.curves
+animation        plotting.animation
+engine           runs.trainer
+rundir           runs.folder
+checkpoints      runs.checkpoints
+journal          runs.log
+product          runs.outputs
+recipes.batches  runs.batches
+recipes.plan     runs.cost
+recipes.tables   runs.scoreboard
+recipes.parts    recipes.build trained
+papermill_output runs.papermill
+card             sharing.card
+hub              sharing.upload
+"""
+_ROWS = [line.split() for line in _TABLE.strip().splitlines()]
+_JUDGE = ("exercise", "judging", "cards", "comparing", "trials", "limits", "progress")
+MOVED = {old: new for old, *new in _ROWS}
+MOVED |= {f"exercises.{name}": [f"exercises.judge.{name}"] for name in _JUDGE}
 
 
 class OldNames(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -48,24 +49,23 @@ class OldNames(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def find_spec(self, fullname, path=None, target=None):
         """A spec for the names in `MOVED`, None for all others."""
-        if fullname.removeprefix(f"{__package__}.") in MOVED:
-            return importlib.machinery.ModuleSpec(fullname, self)
-        return None
+        known = fullname.removeprefix(f"{__package__}.") in MOVED
+        return importlib.machinery.ModuleSpec(fullname, self) if known else None
 
     def create_module(self, spec):
         """A module whose attributes are looked up in the new ones."""
         new = [f"{__package__}.{n}" for n in MOVED[spec.name.removeprefix(f"{__package__}.")]]
-        module = types.ModuleType(spec.name, f"Moved to {', '.join(new)}.")
 
         def look_up(name):
-            for place in new:
-                if hasattr(found := importlib.import_module(place), name):
-                    return getattr(found, name)
+            for module in map(importlib.import_module, new):
+                if hasattr(module, name):
+                    return getattr(module, name)
             raise AttributeError(f"module {spec.name!r} has no attribute {name!r}")
 
-        module.__getattr__ = look_up
         message = f"{spec.name} is {' and '.join(new)} now: import from there"
         warnings.warn(message, DeprecationWarning, stacklevel=2)
+        module = types.ModuleType(spec.name, message)
+        module.__getattr__ = look_up
         return module
 
     def exec_module(self, module):

@@ -19,13 +19,14 @@ def check_prediction_type(prediction_type: str) -> None:
     check_choice("prediction_type", prediction_type, PREDICTION_TYPES)
 
 
-def checked_T(T: int) -> int:
-    """T itself. Raises TypeError unless it is an int, ValueError below 1."""
-    if isinstance(T, bool) or not isinstance(T, int):
-        raise TypeError(f"T must be an int, got {T!r}: pass the number of timesteps, such as 1000")
-    if T < 1:
-        raise ValueError(f"T must be at least 1, got {T}: pass the number of timesteps")
-    return T
+def check_int(name: str, value: int, low: int, high: int | None = None) -> int:
+    """The value itself. Raises TypeError unless it is an int, ValueError below low, above high."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, got {value!r}: pass a whole number such as {low}")
+    if value < low or (high is not None and value > high):
+        wanted = f"at least {low}" if high is None else f"from {low} to {high}"
+        raise ValueError(f"{name} must be {wanted}, got {value}")
+    return value
 
 
 def check_same_shape(name: str, value: Tensor, other_name: str, other: Tensor) -> None:

@@ -35,7 +35,10 @@ def to_uint8(x: Shaped[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
 
 
 def make_grid(
-    x: Shaped[Tensor, "B C H W"], columns: int | None = None, padding: int = 2, fill: float = 1.0
+    x: Shaped[Tensor, "B C H W"],
+    columns: int | None = None,
+    padding: int = 2,
+    fill: float | int = 1.0,
 ) -> Shaped[Tensor, "C GH GW"]:
     """One picture of all B images, row by row, `padding` pixels of `fill` between and around them.
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from course_utils.checks import check_int
+
 PROFILES = ("smoke", "cpu", "gpu")
 PRETRAINED = Path(__file__).parent / "pretrained"  # the weights that ship with the package
 
@@ -48,10 +50,7 @@ def seed_everything(seed: int) -> torch.Generator:
 
     Raises TypeError unless `seed` is an int, ValueError unless 0 <= seed < 2**32 (numpy's range).
     """
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise TypeError(f"seed must be an int, got {seed!r}: pass a whole number such as 0")
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed must lie in [0, 2**32), got {seed}: pass a number such as 0")
+    check_int("seed", seed, 0, 2**32 - 1)
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - libraries still draw from the global state
     torch.manual_seed(seed)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course_utils.checks import check_prediction_type, check_same_shape
+from course_utils.checks import check_int, check_prediction_type, check_same_shape
 from course_utils.models.calling import call_model, evaluation_mode
 from course_utils.schedule import CurvePoint, Images, NoiseSchedule
 
@@ -50,10 +50,7 @@ def trailing_timesteps(T: int, num_steps: int) -> list[int]:
 
     Raises TypeError unless num_steps is an int, ValueError unless 1 <= num_steps <= T.
     """
-    if isinstance(num_steps, bool) or not isinstance(num_steps, int):
-        raise TypeError(f"num_steps must be an int, got {num_steps!r}: pass a number such as 20")
-    if not 1 <= num_steps <= T:
-        raise ValueError(f"num_steps must lie in [1, {T}], the schedule's length; got {num_steps}")
+    check_int("num_steps", num_steps, 1, T)
     spaced = np.arange(T, 0, -T / num_steps)[:num_steps]
     return (spaced.round().astype(int) - 1).tolist()
 

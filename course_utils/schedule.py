@@ -10,10 +10,10 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from course_utils.checks import (
+    check_int,
     check_prediction_type,
     check_same_shape,
     check_timesteps,
-    checked_T,
 )
 
 Images = Float[Tensor, "B *rest"]
@@ -125,21 +125,21 @@ class NoiseSchedule:
         cls, T: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02
     ) -> "NoiseSchedule":
         """DDPM's schedule: T betas from beta_start to beta_end (Ho et al. 2020, §4)."""
-        return cls.from_betas(torch.linspace(beta_start, beta_end, checked_T(T)))
+        return cls.from_betas(torch.linspace(beta_start, beta_end, check_int("T", T, 1)))
 
     @classmethod
     def cosine(
         cls, T: int = 1000, offset: float = 0.008, max_beta: float = 0.999
     ) -> "NoiseSchedule":
         """alpha_bar falls like a squared cosine (Nichol & Dhariwal 2021, eq. 17)."""
-        steps = range(checked_T(T))
+        steps = range(check_int("T", T, 1))
         bar = [math.cos((i / T + offset) / (1 + offset) * math.pi / 2) ** 2 for i in [*steps, T]]
         return cls.from_betas(torch.tensor([min(1 - bar[i + 1] / bar[i], max_beta) for i in steps]))
 
     @classmethod
     def straight(cls, T: int = 1000) -> "NoiseSchedule":
         """sigma = 1/T, 2/T, …, 1 and alpha = 1 - sigma; the last level is noise alone."""
-        return cls(torch.arange(1, checked_T(T) + 1) / T, line)
+        return cls(torch.arange(1, check_int("T", T, 1) + 1) / T, line)
 
     def __len__(self) -> int:
         return len(self.levels)

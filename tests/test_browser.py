@@ -19,37 +19,21 @@ from socket import socket
 
 import nbformat
 import pytest
+from course import read_course
 
 from course_utils.language import LOCALE
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 ROOT = Path(__file__).parent.parent
-INTRODUCTION, SCRATCH = "01_introduction_to_diffusers", "02_diffusion_models_from_scratch"
-NOTEBOOKS = [INTRODUCTION, SCRATCH, f"ko/{INTRODUCTION}", f"ko/{SCRATCH}"]
+COURSE = {notebook.name: notebook for notebook in read_course()}
+NOTEBOOKS = [*COURSE, *(f"ko/{name}" for name in COURSE)]
 STOPPED = "stopped after {step:,} of {count:,} steps; the model keeps what it has learned"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = [
     *("--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-quic"),
     *("--disable-background-networking", "--disable-component-update", "--no-first-run"),
 ]
-# The smoke profile trains too briefly to press a button, so one training is made longer.
-LONGER = {
-    INTRODUCTION: ("training-setup", '"smoke": 8', '"smoke": 100_000'),
-    SCRATCH: ("longer", "10 * num_steps", "100_000 * num_steps"),
-}
-TRAINING = {INTRODUCTION: "training", SCRATCH: "longer"}
-# The widgets by the id of their cell, and whether they play.
-WIDGETS = {
-    INTRODUCTION: {
-        "film-widget": True,
-        "noise-widget": False,
-        "workshop": False,
-        "race": False,
-        "latent-walk": True,
-    },
-    SCRATCH: {"noise-widget": False, "film": True},
-}
 # What stands in for the badges' pictures, the only thing on the page that needs the network.
 BADGE = '<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"/>'
 # For each exercise that the walk may do: a wrong answer and a right one.
@@ -101,9 +85,9 @@ def screenshots(tmp_path_factory):
     return Path(folder)
 
 
-def plain(name):
-    """The notebook's name without its language."""
-    return name.rpartition("/")[2]
+def entry_of(name):
+    """The catalogue's entry of a notebook in either language."""
+    return COURSE[name.rpartition("/")[2]]
 
 
 def file_name(name):
@@ -118,10 +102,11 @@ def in_its_language(name, message):
 
 def copy_notebook(name, folder):
     notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
-    cell_id, old, new = LONGER[plain(name)]
-    (cell,) = (cell for cell in notebook.cells if cell.id == cell_id)
-    assert old in cell.source
-    cell.source = cell.source.replace(old, new)
+    if training := entry_of(name).training:
+        longer = training["longer"]
+        (cell,) = (cell for cell in notebook.cells if cell.id == longer["cell"])
+        assert longer["old"] in cell.source
+        cell.source = cell.source.replace(longer["old"], longer["new"])
     (folder / name).parent.mkdir(exist_ok=True)
     nbformat.write(notebook, folder / f"{name}.ipynb")
     return notebook
@@ -326,15 +311,18 @@ def do_an_exercise(walk, name, notebook):
 @pytest.mark.parametrize("walk", NOTEBOOKS, indirect=True)
 def test_everything_moves_and_answers(walk, screenshots):
     walk, name, notebook = walk
+    entry = entry_of(name)
     walk.run_all()
-    stop_the_training(walk, TRAINING[plain(name)], screenshots, name)
+    if entry.training:
+        stop_the_training(walk, entry.training["cell"], screenshots, name)
     walk.wait_for_all()
-    for cell_id, plays in WIDGETS[plain(name)].items():
+    for cell_id, plays in entry.widgets.items():
         move_every_control(walk, cell_id)
         if plays:
             play_and_stop(walk, cell_id)
         walk.photograph(cell_id, screenshots, name)
-    walk.photograph(TRAINING[plain(name)], screenshots, name)
+    if entry.training:
+        walk.photograph(entry.training["cell"], screenshots, name)
     do_an_exercise(walk, name, notebook)
     assert walk.errors() == []
     assert "Traceback" not in walk.page.locator(".jp-Notebook").inner_text()

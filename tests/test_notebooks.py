@@ -3,7 +3,6 @@
 import ast
 import base64
 import builtins
-import importlib.util
 import io
 import os
 import re
@@ -19,10 +18,12 @@ import numpy as np
 import papermill
 import pytest
 import torch
+from course import FOLDERS, read_course
 from IPython.core.inputtransformer2 import TransformerManager
 from PIL import Image
 
 import course_utils
+import notebooks
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
@@ -70,9 +71,20 @@ def pictures(cell):
 # --- hygiene
 
 
-def test_both_notebooks_are_there():
-    names = {path.name for path in NOTEBOOKS}
-    assert {"01_introduction_to_diffusers.ipynb", "02_diffusion_models_from_scratch.ipynb"} <= names
+def test_the_catalogue_names_every_notebook_in_each_language():
+    named = [ROOT / n.path(language) for language in FOLDERS for n in read_course()]
+    assert sorted(named) == NOTEBOOKS
+
+
+def test_the_catalogue_names_cells_that_are_there():
+    for entry in read_course():
+        cells = {cell.id: cell.source for cell in read(ROOT / entry.path()).cells}
+        assert set(entry.widgets) <= set(cells), entry.name
+        assert all("widgets." in cells[cell_id] for cell_id in entry.widgets), entry.name
+        if entry.training:
+            longer = entry.training["longer"]
+            assert entry.training["cell"] in cells
+            assert cells[longer["cell"]].count(longer["old"]) == 1
 
 
 @each_notebook
@@ -193,11 +205,9 @@ def test_outputs_are_stored_and_belong_to_the_source(path):
 @each_notebook
 def test_stored_outputs_belong_to_the_stored_source(path):
     """`python .ci/notebooks.py` signs a notebook with the code that it ran."""
-    spec = importlib.util.spec_from_file_location("run_notebooks", ROOT / ".ci" / "notebooks.py")
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
     notebook = read(path)
-    assert notebook.metadata.executed == tool.fingerprint(notebook), "run python .ci/notebooks.py"
+    signed = notebooks.fingerprint(notebook)
+    assert notebook.metadata.executed == signed, "run python .ci/notebooks.py"
 
 
 # --- what notebook 02 builds is what the package holds

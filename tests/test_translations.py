@@ -1,34 +1,23 @@
 """English and Korean say the same thing: what changes in one language turns red here, by name."""
 
-import importlib.util
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
+import translations as tool
+from course import read_course
 
 from course_utils import language
 from course_utils.language import _, set_language
 
 ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOK = "01_introduction_to_diffusers.ipynb"
+NOTEBOOK = read_course()[0].path().name
 FORBIDDEN = ("역전파", "잡음", "훈련", "당신")  # the glossary has other words for these
 NAMES = {  # Latin words that stay Latin in Korean, also three in a row
     *("Fréchet", "Hugging", "Face", "Run", "all", "SageMaker", "Studio", "Lab", "Intel", "AMD"),
 }
-
-
-def load_tool():
-    spec = importlib.util.spec_from_file_location("translations", ROOT / ".ci" / "translations.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["translations"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-tool = load_tool()
 
 
 @pytest.fixture
@@ -43,10 +32,10 @@ def copy(tmp_path):
 
 
 def korean_prose():
-    for name in tool.NOTEBOOKS:
-        for cell in tool.read_notebook(ROOT / "notebooks" / "ko" / name).cells:
+    for notebook in read_course():
+        for cell in tool.read_notebook(ROOT / notebook.path("ko")).cells:
             if cell.cell_type == "markdown":
-                yield f"ko/{name}#{cell.id}", cell.source
+                yield f"ko/{notebook.name}#{cell.id}", cell.source
     yield "README_KR.md", (ROOT / "README_KR.md").read_text(encoding="utf-8")
 
 

@@ -13,6 +13,8 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate, pad
 
+from course_utils.checks import check_int
+
 # Twelve points (x y) around a wing, in percent of the half-span, seen from its root: root, leading
 # edge (2), apex, outer edge (5), rear corner, trailing edge (2).
 _OUTLINES = """
@@ -168,13 +170,6 @@ def _render(labels: Int64[Tensor, "B"], draws: Tensor, size: int) -> UInt8[Tenso
     return (canvas.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
-def _check(name: str, value: int, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, got {value!r}: pass a whole number such as {low}")
-    if not low <= value <= high:
-        raise ValueError(f"{name} must lie in [{low}, {high}], got {value}: pass one in this range")
-
-
 def draw_butterflies(
     num_images: int, size: int = 32, *, seed: int = 0
 ) -> tuple[UInt8[Tensor, "N 3 H W"], Int64[Tensor, "N"]]:
@@ -183,9 +178,9 @@ def draw_butterflies(
     The same seed gives the same individuals, whatever the size and however many follow.
     Raises TypeError unless all are ints, ValueError unless 16 <= size <= 128 and num_images >= 1.
     """
-    _check("num_images", num_images, 1, 10**6)
-    _check("size", size, 16, 128)
-    _check("seed", seed, 0, 2**32 - 1)
+    check_int("num_images", num_images, 1, 10**6)
+    check_int("size", size, 16, 128)
+    check_int("seed", seed, 0, 2**32 - 1)
     chunk = len(SPECIES) * max(1, 10_000 // size**2)  # whole chunks: the rest is cut off
     total = -(-num_images // chunk) * chunk
     draws = torch.rand(total, 41, 1, 1, generator=torch.Generator().manual_seed(seed)) * 2 - 1

@@ -1,58 +1,22 @@
 """Pictures in memory: from the Hub, from an offline source, or from a folder of your own."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from os import PathLike
 
 import torch
-from jaxtyping import Float, Int64, UInt8
-from torch import Tensor
 
-from course_utils.checks import check_choice
+from course_utils.checks import check_choice, check_int
 from course_utils.data.butterflies import SPECIES, draw_butterflies
 from course_utils.data.decoding import decode, read_folder, to_digit, to_square
 from course_utils.data.digits import CLASSES, read_digits
 from course_utils.data.hub import fetch
-from course_utils.images import to_model_range
+from course_utils.data.loader import ImageData
 from course_utils.language import _
 from course_utils.runtime import is_headless
 
 BUTTERFLIES = "huggan/smithsonian_butterflies_subset"
 DIGITS = "ylecun/mnist"
 HUB_BUTTERFLIES = 1000  # so many pictures are there
-
-
-@dataclass(frozen=True, eq=False)
-class ImageData:
-    """Images with, perhaps, a class each. `source` is "hub", "offline" or the folder.
-
-    Raises TypeError for another dtype; ValueError for other shapes, or for labels that do not
-    index `classes`.
-    """
-
-    images: UInt8[Tensor, "N C H W"]
-    labels: Int64[Tensor, " N"] | None
-    classes: tuple[str, ...]
-    source: str
-
-    def __post_init__(self):
-        _check_images("images", self.images)
-        labels, n, k = self.labels, len(self.images), len(self.classes)
-        if labels is None:
-            return
-        if labels.dtype != torch.int64:
-            raise TypeError(f"labels must be int64, got {labels.dtype}: call .long() first")
-        if labels.shape != (n,) or ((labels < 0) | (labels >= k)).any():
-            wanted = f"one index below {k} (the number of classes) for each of the {n} images"
-            got = f"shape {tuple(labels.shape)}, values {labels.unique().tolist()[:20]}"
-            raise ValueError(f"labels must hold {wanted}, got {got}")
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __repr__(self) -> str:
-        n, c, h, w = self.images.shape
-        return f"ImageData({n:,} images {c}x{h}x{w}, {len(self.classes)} classes, {self.source!r})"
 
 
 def load_butterflies(size: int = 32, num_images: int = 1000, source: str = "auto") -> ImageData:
@@ -63,8 +27,8 @@ def load_butterflies(size: int = 32, num_images: int = 1000, source: str = "auto
     has 1,000 and no labels; any number can be drawn. Sizes are 16 to 128.
     Raises ValueError or TypeError for bad arguments, ConnectionError where `"hub"` fails.
     """
-    _check_int("size", size, 16, 128)
-    _check_int("num_images", num_images, 1, HUB_BUTTERFLIES if source == "hub" else None)
+    check_int("size", size, 16, 128)
+    check_int("num_images", num_images, 1, HUB_BUTTERFLIES if source == "hub" else None)
 
     def hub() -> ImageData:
         if num_images > HUB_BUTTERFLIES:
@@ -104,7 +68,7 @@ def load_image_folder(path: str | PathLike, size: int) -> ImageData:
     Raises FileNotFoundError, NotADirectoryError; ValueError without a usable picture; ValueError
     or TypeError unless `size` is an int from 8 to 1024.
     """
-    _check_int("size", size, 8, 1024)
+    check_int("size", size, 8, 1024)
     if not isinstance(path, str | PathLike):
         raise TypeError(f"path must be the name of a folder, got {path!r}")
     images, used = read_folder(path, size)
@@ -114,51 +78,6 @@ def load_image_folder(path: str | PathLike, size: int) -> ImageData:
     numbers = {name: number for number, name in enumerate(sorted(set(groups)))}
     labels = torch.tensor([numbers[name] for name in groups])
     return ImageData(images, labels, tuple(numbers), str(path))
-
-
-@dataclass(frozen=True, eq=False)
-class Loader:
-    """One iteration is one epoch: each image once, in shuffled batches of x0."""
-
-    images: UInt8[Tensor, "N C H W"]
-    batch_size: int
-    flip: bool
-    generator: torch.Generator | None
-
-    def __len__(self) -> int:
-        return -(-len(self.images) // self.batch_size)
-
-    def __iter__(self) -> Iterator[Float[Tensor, "B C H W"]]:
-        order = torch.randperm(len(self.images), generator=self.generator)
-        for chosen in order.split(self.batch_size):
-            batch = self.images[chosen.to(self.images.device)]
-            if self.flip:
-                heads = torch.rand(len(batch), 1, 1, 1, generator=self.generator) < 0.5
-                batch = torch.where(heads.to(batch.device), batch.flip(-1), batch)
-            yield to_model_range(batch)
-
-
-def make_loader(
-    data: ImageData | UInt8[Tensor, "N C H W"],
-    batch_size: int,
-    flip: bool = False,
-    generator: torch.Generator | None = None,
-    device: torch.device | str | None = None,
-) -> Loader:
-    """Shuffled batches of x0, float32 (B, C, H, W) in [-1, 1] on `device`, from memory.
-
-    The uint8 images move to `device` once (None: they stay). `flip` mirrors each image left to
-    right with probability 1/2. `generator` is a CPU generator, None the global one.
-    Raises TypeError for another dtype, ValueError for no images or a batch_size below 1.
-    """
-    images = data.images if isinstance(data, ImageData) else data
-    _check_images("data", images)
-    _check_int("batch_size", batch_size, 1)
-    if len(images) == 0:
-        raise ValueError("data must hold at least one image, got none")
-    if generator is not None and generator.device.type != "cpu":
-        raise ValueError(f"generator must be on the CPU, got {generator.device}: torch.Generator()")
-    return Loader(images.to(device), batch_size, flip, generator)
 
 
 def _choose(
@@ -181,19 +100,3 @@ def _choose(
     if source == "auto":
         print(origin.format(count=len(data), repo=repo, reason=reason))
     return data
-
-
-def _check_images(name: str, images: Tensor) -> None:
-    if not isinstance(images, Tensor) or images.dtype != torch.uint8:
-        got = images.dtype if isinstance(images, Tensor) else type(images).__name__
-        raise TypeError(f"{name} must be a uint8 tensor, got {got}: pixels from 0 to 255")
-    if images.ndim != 4:
-        raise ValueError(f"{name} must have shape (N, C, H, W), got {tuple(images.shape)}")
-
-
-def _check_int(name: str, value: int, low: int, high: int | None = None) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, got {value!r}: pass a whole number such as {low}")
-    if value < low or (high is not None and value > high):
-        wanted = f"at least {low}" if high is None else f"from {low} to {high}"
-        raise ValueError(f"{name} must be {wanted}, got {value}")

@@ -5,21 +5,3 @@ from course_utils.models.calling import Condition, call_model, evaluation_mode
 from course_utils.models.guidance import Guidance, drop_condition, num_classes_of, unconditioned
 from course_utils.models.toy import BasicUNet
 from course_utils.models.unet import Level, UNet, count_parameters
-
-__all__ = [
-    "Attention",
-    "BasicUNet",
-    "Condition",
-    "CrossAttention",
-    "Guidance",
-    "Level",
-    "ResBlock",
-    "UNet",
-    "call_model",
-    "count_parameters",
-    "drop_condition",
-    "evaluation_mode",
-    "num_classes_of",
-    "timestep_embedding",
-    "unconditioned",
-]

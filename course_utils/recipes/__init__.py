@@ -14,18 +14,3 @@ from course_utils.recipes.recipe import (
     parse_recipe,
     recipe_names,
 )
-
-__all__ = [
-    "FOLDER",
-    "Data",
-    "Model",
-    "Options",
-    "Recipe",
-    "Sampler",
-    "Schedule",
-    "Training",
-    "differences",
-    "load_recipe",
-    "parse_recipe",
-    "recipe_names",
-]

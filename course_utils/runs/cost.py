@@ -1,10 +1,9 @@
-"""What a recipe will cost: parameters, operations, memory and time, before anything is trained."""
+"""What a recipe will cost: parameters, operations and time, before anything is trained."""
 
 import time
 from typing import NamedTuple
 
 import torch
-from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from course_utils.models import call_model, count_parameters
@@ -16,28 +15,22 @@ EFFICIENCY = 0.5  # how much of the rate of a large matrix product training reac
 
 
 class Plan(NamedTuple):
-    """Costs of a recipe. FLOPs and bytes are counted; seconds are estimated for this machine."""
+    """Costs of a recipe. FLOPs are counted; seconds are estimated for this machine."""
 
     num_parameters: int
     flops_per_step: int
-    num_bytes: int
     seconds: float
 
 
-def make_plan(recipe: Recipe, rate: float | None = None) -> Plan:
-    """Count on a model without memory; `rate` is the machine's, in FLOP/s (None: measured).
-
-    Bytes are weights, gradient, average and two moments in float32, and what the backward pass
-    needs of one process's part of a batch.
-    """
+def make_plan(recipe: Recipe, rate: float | int | None = None) -> Plan:
+    """Count on a model without memory; `rate` is the machine's, in FLOP/s (None: measured)."""
     training = recipe.training
-    num_parameters, flops, saved = _count(recipe)
-    share = training.batch_size / PIECE
-    num_bytes = round(5 * 4 * num_parameters + saved * share / training.accumulation)
-    seconds = (training.max_steps or 0) * flops * share / ((rate or matmul_rate()) * EFFICIENCY)
+    num_parameters, flops = _count(recipe)
+    flops = round(flops * training.batch_size / PIECE)
+    seconds = (training.max_steps or 0) * flops / ((rate or matmul_rate()) * EFFICIENCY)
     if training.max_seconds:
         seconds = min(seconds or training.max_seconds, training.max_seconds)
-    return Plan(num_parameters, round(flops * share), num_bytes, seconds)
+    return Plan(num_parameters, flops, seconds)
 
 
 def matmul_rate(size: int = 1024, repeat: int = 8) -> float:
@@ -55,20 +48,13 @@ def matmul_rate(size: int = 1024, repeat: int = 8) -> float:
     return repeat * 2 * size**3 / (time.perf_counter() - started)
 
 
-def _count(recipe: Recipe) -> tuple[int, int, int]:
-    """Parameters; for PIECE pictures FLOPs of a step and bytes kept for its backward pass."""
-    kept: dict[int, int] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        kept[storage._cdata] = storage.nbytes()
-        return tensor
-
+def _count(recipe: Recipe) -> tuple[int, int]:
+    """Parameters; FLOPs of a step on PIECE pictures."""
     with torch.device("meta"):
         model = build.make_model(recipe.model, recipe.data)
         x_t = torch.empty(PIECE, *build.picture_shape(recipe.data))
         timesteps = torch.zeros(PIECE, dtype=torch.long)
-        condition = {"class_labels": timesteps} if recipe.model.num_classes else {}
-    with FlopCounterMode(display=False) as counter, saved_tensors_hooks(keep, lambda t: t):
+    condition = {"class_labels": timesteps} if recipe.model.num_classes else {}
+    with FlopCounterMode(display=False) as counter:
         call_model(model, x_t, timesteps, condition).sum().backward()
-    return count_parameters(model), counter.get_total_flops(), sum(kept.values())
+    return count_parameters(model), counter.get_total_flops()

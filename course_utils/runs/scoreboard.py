@@ -26,7 +26,6 @@ def plans(recipes: Mapping[str, Recipe]) -> str:
                 "batch": recipe.training.batch_size,
                 "parameters": f"{plan.num_parameters:,}",
                 "GFLOP/step": f"{plan.flops_per_step / 1e9:,.0f}",
-                "memory": f"{plan.num_bytes / 1e9:.1f} GB",
                 "time here, roughly": _duration(plan.seconds),
             }
         )

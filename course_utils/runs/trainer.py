@@ -34,9 +34,7 @@ def train_recipe(recipe: Recipe, options: Options) -> int:
     Raises ValueError, OSError or FloatingPointError with what is wrong and what to do. What was
     saved before stays in each case; a start that fails leaves nothing in its way.
     """
-    device, precision = pick_device(), recipe.training.precision
-    low = has_bfloat16(device) if precision == "auto" else precision == "bfloat16"
-    accelerator = Accelerator(mixed_precision="bf16" if low else "no", cpu=device.type == "cpu")
+    accelerator = Accelerator(mixed_precision="no", cpu=pick_device().type == "cpu")
     main = accelerator.is_main_process
     with hold(options.output_dir) if main else nullcontext():
         if main:
@@ -147,8 +145,15 @@ class Run:
             if labels is not None:
                 own |= {"condition": {"class_labels": labels}, "drop": chance.dropped[places]}
             with self.accelerator.no_sync(self.parallel) if number < last else nullcontext():
-                loss = diffusion_loss(self.parallel, self.schedule, x0, **own, **settings)
+                with self._arithmetic():
+                    loss = diffusion_loss(self.parallel, self.schedule, x0, **own, **settings)
                 yield loss / len(self.mine)
+
+    def _arithmetic(self) -> torch.autocast:
+        """In bfloat16, if the recipe asks for it, or the hardware is made for it."""
+        device, precision = self.accelerator.device, self.recipe.training.precision
+        low = has_bfloat16(device) if precision == "auto" else precision == "bfloat16"
+        return torch.autocast(device.type, torch.bfloat16, enabled=low, cache_enabled=False)
 
     def _progress(self) -> float:
         """The share of the budget that is used up; 1 is the end."""

@@ -17,19 +17,3 @@ from course_utils.training.loss import (
     loss_weights,
 )
 from course_utils.training.optimizers import make_optimizer
-
-__all__ = [
-    "EMA",
-    "TrainStep",
-    "check_finite",
-    "cycle",
-    "diffusion_loss",
-    "draw_timesteps",
-    "learning_rate",
-    "logit_normal",
-    "loss_per_level",
-    "loss_weights",
-    "make_optimizer",
-    "train",
-    "update",
-]

@@ -1,5 +1,7 @@
 """The optimizers of `train`: AdamW, and Muon, which learns more from each step."""
 
+import re
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -39,15 +41,19 @@ def orthogonalise(matrices: Float[Tensor, "k m n"]) -> Float[Tensor, "k m n"]:
 
 
 def inner_matrices(model: nn.Module) -> list[nn.Parameter]:
-    """The weights of convolutions, linear layers and attention, in the order in which the layers
-    were made, without the first and last layer and the first and last convolution, which read and
-    write what is no feature. Tables such as embeddings are no matrices."""
-    kinds = (nn.Linear, nn.modules.conv._ConvNd, nn.MultiheadAttention)
-    layers = [module for module in model.modules() if isinstance(module, kinds)]
-    convolutions = [layer for layer in layers if isinstance(layer, nn.modules.conv._ConvNd)]
-    outer = {id(layer) for kind in (layers, convolutions) for layer in (*kind[:1], *kind[-1:])}
-    inner = [layer for layer in layers if id(layer) not in outer]
-    weights = [getattr(layer, "weight", getattr(layer, "in_proj_weight", None)) for layer in inner]
+    """The weights of convolutions, linear layers and attention that map features to features.
+
+    In the order in which the layers were made, without the first and last layer and the first and
+    last convolution. Layers named after the time or an embedding are left out, too: they read one
+    vector for each picture.
+    """
+    convolution = nn.modules.conv._ConvNd
+    kinds = (nn.Linear, convolution, nn.MultiheadAttention)
+    layers = [layer for layer in model.named_modules() if isinstance(layer[1], kinds)]
+    convolutions = [layer for layer in layers if isinstance(layer[1], convolution)]
+    outer = [layer for some in (layers, convolutions) for layer in (*some[:1], *some[-1:])]
+    inner = [m for n, m in layers if (n, m) not in outer and not re.search("time|emb", n)]
+    weights = [getattr(m, "weight", getattr(m, "in_proj_weight", None)) for m in inner]
     return [w for w in dict.fromkeys(weights) if w is not None and w.requires_grad]
 
 

@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
@@ -15,17 +14,9 @@ import torch
 from fake_hub import Hub
 from PIL import Image
 
-from course_utils.data import (
-    BUTTERFLIES,
-    DIGITS,
-    ImageData,
-    load_butterflies,
-    load_digits,
-    make_loader,
-)
+from course_utils.data import BUTTERFLIES, DIGITS, load_butterflies, load_digits
 from course_utils.data import sources as module
 from course_utils.data.hub import SILENCE
-from course_utils.images import to_model_range
 
 
 def noise(n=10, size=4, seed=0):
@@ -33,130 +24,9 @@ def noise(n=10, size=4, seed=0):
     return torch.randint(256, (n, 3, size, size), generator=generator, dtype=torch.uint8)
 
 
-# --- ImageData ---
-
-
-def test_image_data_holds_what_it_was_given():
-    images, labels = noise(3), torch.tensor([0, 1, 0])
-    data = ImageData(images, labels, ("ant", "bee"), "offline")
-    assert len(data) == 3
-    assert data.images is images
-    assert data.labels is labels
-    assert repr(data) == "ImageData(3 images 3x4x4, 2 classes, 'offline')"
-    with pytest.raises(FrozenInstanceError):
-        data.source = "hub"
-
-
-@pytest.mark.parametrize(
-    ("images", "labels", "error", "message"),
-    [
-        (noise().float(), None, TypeError, "images must be a uint8 tensor, got torch.float32"),
-        ([1, 2], None, TypeError, "images must be a uint8 tensor, got list"),
-        (noise()[0], None, ValueError, r"images must have shape \(N, C, H, W\), got \(3, 4, 4\)"),
-        (noise(2), torch.tensor([0.0, 1.0]), TypeError, "labels must be int64, got torch.float32"),
-        (noise(2), torch.tensor([0]), ValueError, r"got shape \(1,\), values \[0\]"),
-        (noise(2), torch.tensor([0, 2]), ValueError, r"index below 2 .* values \[0, 2\]"),
-        (noise(2), torch.tensor([-1, 0]), ValueError, r"index below 2 .* values \[-1, 0\]"),
-    ],
-)
-def test_image_data_rejects(no_shape_checks, images, labels, error, message):
-    with pytest.raises(error, match=message):
-        ImageData(images, labels, ("ant", "bee"), "offline")
-
-
-# --- make_loader ---
-
-
-def as_keys(x0):
+def as_keys(images):
     """Each image as one hashable thing."""
-    return [image.numpy().tobytes() for image in x0]
-
-
-@pytest.mark.parametrize("batch_size", [1, 4, 10, 64])
-def test_an_epoch_holds_each_image_once_in_model_range(batch_size):
-    images = noise(10)
-    loader = make_loader(images, batch_size)
-    for _ in range(2):
-        batches = list(loader)
-        assert [len(b) for b in batches[:-1]] == [batch_size] * (len(loader) - 1)
-        assert all(b.dtype == torch.float32 and b.shape[1:] == (3, 4, 4) for b in batches)
-        assert sorted(as_keys(torch.cat(batches))) == sorted(as_keys(to_model_range(images)))
-    assert len(loader) == -(-10 // batch_size)
-
-
-def test_black_is_minus_one_and_white_is_one():
-    images = torch.tensor([0, 255], dtype=torch.uint8).repeat_interleave(3).reshape(2, 3, 1, 1)
-    (batch,) = make_loader(images, 2)
-    assert sorted(batch.flatten().tolist()) == [-1] * 3 + [1] * 3
-
-
-def test_the_generator_rules_the_order_and_the_flips():
-    images = noise(50)
-
-    def epoch(seed, flip=True):
-        generator = torch.Generator().manual_seed(seed)
-        return torch.cat(list(make_loader(images, 8, flip, generator)))
-
-    state = torch.get_rng_state()
-    assert torch.equal(epoch(0), epoch(0))
-    assert not torch.equal(epoch(0), epoch(1))
-    assert not torch.equal(epoch(0, flip=False), to_model_range(images))
-    assert torch.equal(torch.get_rng_state(), state)
-    loader = make_loader(images, 50)
-    assert not torch.equal(next(iter(loader)), next(iter(loader)))
-
-
-def test_without_a_generator_the_global_seed_rules():
-    loader = make_loader(noise(50), 8, flip=True)
-    torch.manual_seed(0)
-    first = torch.cat(list(loader))
-    torch.manual_seed(0)
-    assert torch.equal(first, torch.cat(list(loader)))
-    assert not torch.equal(first, torch.cat(list(loader)))
-
-
-def test_each_image_flips_left_to_right_half_of_the_time():
-    images = noise(2000)
-    plain, mirrored = to_model_range(images), to_model_range(images.flip(-1))
-    known = {key: False for key in as_keys(plain)} | {key: True for key in as_keys(mirrored)}
-    (batch,) = make_loader(images, 2000, flip=True, generator=torch.Generator().manual_seed(0))
-    flips = [known[key] for key in as_keys(batch)]
-    assert 0.45 < np.mean(flips) < 0.55
-    (batch,) = make_loader(images, 2000)
-    assert not any(known[key] for key in as_keys(batch))
-
-
-def test_images_stay_uint8_and_are_not_copied():
-    data = ImageData(noise(), None, (), "offline")
-    loader = make_loader(data, 4, device="cpu")
-    assert loader.images.data_ptr() == data.images.data_ptr()
-    before = data.images.clone()
-    for batch in make_loader(data, 4, flip=True):
-        batch.zero_()
-    assert torch.equal(data.images, before)
-
-
-def test_device_is_where_the_images_go():
-    assert make_loader(noise(), 4, device="meta").images.device.type == "meta"
-
-
-@pytest.mark.parametrize(
-    ("data", "batch_size", "error", "message"),
-    [
-        (noise(), 0, ValueError, "batch_size must be at least 1, got 0"),
-        (noise(), -3, ValueError, "batch_size must be at least 1, got -3"),
-        (noise(), 2.0, TypeError, "batch_size must be an int, got 2.0"),
-        (noise(), True, TypeError, "batch_size must be an int, got True"),
-        (noise(), "8", TypeError, "batch_size must be an int, got '8'"),
-        (noise(0), 4, ValueError, "data must hold at least one image"),
-        (noise().float(), 4, TypeError, "data must be a uint8 tensor, got torch.float32"),
-        (noise()[0], 4, ValueError, "data must have shape"),
-        ([1], 4, TypeError, "data must be a uint8 tensor, got list"),
-    ],
-)
-def test_make_loader_rejects(no_shape_checks, data, batch_size, error, message):
-    with pytest.raises(error, match=message):
-        make_loader(data, batch_size)
+    return [image.numpy().tobytes() for image in images]
 
 
 # --- the offline sources ---

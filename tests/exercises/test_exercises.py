@@ -1,5 +1,6 @@
 """Exercises: solutions are right, starters are not tried, slips are named, nothing is disturbed."""
 
+import importlib
 import inspect
 import random
 import re
@@ -15,11 +16,11 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from course import read_course
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 
-from course_utils.exercises import from_scratch, introduction
 from course_utils.exercises.judge import judging
 from course_utils.exercises.judge.cards import Line, hint_card, solution_card, verdict_card
 from course_utils.exercises.judge.comparing import describe, difference
@@ -30,8 +31,9 @@ from course_utils.exercises.judge.progress import describe_progress, plot_progre
 from course_utils.exercises.judge.trials import draws
 
 NOTEBOOKS = {
-    "01_introduction_to_diffusers": introduction,
-    "02_diffusion_models_from_scratch": from_scratch,
+    notebook.name: importlib.import_module(f"course_utils.exercises.{notebook.exercises}")
+    for notebook in read_course()
+    if notebook.exercises
 }
 FOLDER = Path(__file__).parents[2] / "notebooks"
 EVERY = [e for module in NOTEBOOKS.values() for e in module.EXERCISES]

@@ -147,7 +147,6 @@ def test_each_recipe_that_ships_can_be_made(name):
         model = make_model(recipe.model, recipe.data)
     assert plan.num_parameters == count_parameters(model)
     assert plan.flops_per_step > 2 * plan.num_parameters * recipe.training.batch_size
-    assert plan.num_bytes > 20 * plan.num_parameters
     assert plan.seconds > 0
 
 
