@@ -45,13 +45,13 @@ def train_recipe(recipe: Recipe, options: Options) -> int:
             leave_recipe(recipe, options)
             run.log = RunLog(options.output_dir, run.step, recipe.training.max_steps)
         with noted_signals() as caught:
-            run.train(caught)
+            number = run.train(caught)
         accelerator.wait_for_everyone()
         accelerator.end_training()  # what is left to do, the main process does alone
-        if main and not caught:
+        if main and not number:
             run.ema.copy_to(run.model)
             outputs.finish(run.trained(), run.pictures, recipe, run.facts(), options.output_dir)
-    return 128 + caught[0] if caught else 0
+    return 128 + number if number else 0
 
 
 class Run:
@@ -81,28 +81,31 @@ class Run:
         """The network as it is now, ready to draw."""
         return build.make_trained(self.recipe, self.model, self.pictures.classes)
 
-    def train(self, caught: list[int]) -> None:
-        """To the end of the budget or to a signal; then all that was done is saved."""
+    def train(self, caught: list[int]) -> int:
+        """To the end of the budget or to a signal, whose number is returned; all of it is saved."""
+        number = 0
         self.began = time.monotonic() - self.seconds
         self.saved_at = self.seconds
         try:
-            while self._progress() < 1 and not caught:
+            while self._progress() < 1 and not number:
                 self._update()
-                self._agree(caught)
+                number = self._agree(caught)
                 often = self.step % self.options.checkpoint_every == 0
                 if often or self.seconds - self.saved_at > 60 * self.options.checkpoint_minutes:
                     self._save()
             if self.saved != self.step:
                 self._save()
+            number = number or self._agree(caught)
         except (OSError, FloatingPointError) as error:
             where = self.options.output_dir / CHECKPOINTS
             safe = f"what was learned until step {self.saved} is safe in {where}"
             raise type(error)(f"{error}; {safe if self.saved else 'nothing was saved'}") from error
         if self.accelerator.is_main_process:
-            if caught:
-                name = signal.Signals(caught[0]).name
+            if number:
+                name = signal.Signals(number).name
                 self.log.say(f"{name}: saved at step {self.step}, go on with --resume")
             self.log.close()
+        return number
 
     def _update(self) -> None:
         """One step: the gradients of this process's share of the batch, then the weights."""
@@ -158,13 +161,13 @@ class Run:
         budgets = [(self.step, training.max_steps), (self.seconds, training.max_seconds)]
         return max(used / budget for used, budget in budgets if budget)
 
-    def _agree(self, caught: list[int]) -> None:
-        """All processes take the latest clock, and any signal that one of them got."""
+    def _agree(self, caught: list[int]) -> int:
+        """The signal to stop for, whichever process got it, or 0; all take the latest clock."""
+        number = max(caught, default=0)
         if self.accelerator.num_processes > 1:
-            mine = torch.tensor([[self.seconds, max(caught, default=0)]])
-            all_ = self.accelerator.gather(mine.to(self.accelerator.device))
-            self.seconds, number = all_.amax(dim=0).tolist()
-            caught[:] = [int(number)] if number else []
+            mine = torch.tensor([[self.seconds, number]], device=self.accelerator.device)
+            self.seconds, number = self.accelerator.gather(mine).amax(dim=0).tolist()
+        return int(number)
 
     def _save(self) -> None:
         """A checkpoint and a sheet of samples, by the main process."""

@@ -1,28 +1,34 @@
 """The training command: what it leaves, that nothing is lost, and that processes don't matter."""
 
 import io
+import itertools
 import json
+import multiprocessing
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
 from diffusers import DDPMPipeline
 from fake_hub import Hub
 from PIL import Image
+from processes import Command
 from safetensors.torch import load_file
 
-from course_utils import ImageData, draw_butterflies, to_pil
+from course_utils import ImageData, cli, draw_butterflies, to_pil
 from course_utils.cli import main
+from course_utils.runs.log import read_log
+from course_utils.runs.trainer import Run
 from course_utils.trained import load_trained
-
-pytestmark = pytest.mark.usefixtures("no_shape_checks")  # tyro's MISSING is no path
 
 SMALL = {
     "--recipe": "butterflies-32-cpu",
@@ -38,6 +44,7 @@ SMALL = {
 }
 LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines", "1"]
 LAUNCH += ["--mixed_precision", "no", "--dynamo_backend", "no", "--num_processes", "2"]
+PATIENT = {"--checkpoint-every": "1000", "--max-steps": "100000"}
 
 
 def options(folder, changes=()):
@@ -55,28 +62,57 @@ def train(folder, **changes):
     return main(["train", *options(folder, changes)])
 
 
-def start(folder, changes=(), launcher=(sys.executable,), environment=()):
+def start(folder, changes=(), **environment):
     """The command in a process of its own."""
+    return Command(["train", *options(folder, changes)], f"{folder}.txt", **environment)
+
+
+def launch(folder, changes=(), launcher=(sys.executable,)):
+    """The command as it is typed, from nothing."""
     command = [*launcher, "-m", "course_utils.cli", "train", *options(folder, changes)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    environment = os.environ | {"OMP_NUM_THREADS": "1"} | dict(environment)
-    return subprocess.Popen(command, env=environment, **pipes)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for_steps(folder, count, *processes):
+    while len(losses(folder)) < count and all(process.is_alive() for process in processes):
+        time.sleep(0.01)
 
 
 def losses(folder):
-    log = (folder / "logs" / "log.jsonl").read_text().splitlines()
-    return [json.loads(line)["loss"] for line in log]
+    return [line["loss"] for line in read_log(folder)]
 
 
 def steps_saved(folder):
     return sorted(int(path.name[5:]) for path in (folder / "checkpoints").glob("step-*"))
 
 
+@pytest.fixture(autouse=True)
+def parsed_without_shape_checks(monkeypatch):
+    """tyro's MISSING is no path; all that follows is checked."""
+    parse = cli._parse
+
+    def unchecked(words):
+        jaxtyping.config.update("jaxtyping_disable", True)
+        try:
+            return parse(words)
+        finally:
+            jaxtyping.config.update("jaxtyping_disable", False)
+
+    monkeypatch.setattr(cli, "_parse", unchecked)
+
+
+@pytest.fixture(autouse=True)
+def nothing_runs_on():
+    yield
+    for process in multiprocessing.active_children():
+        process.kill()
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A run that nothing disturbed, by the command in a process of its own."""
     folder = tmp_path_factory.mktemp("runs") / "undisturbed"
-    process = start(folder)
+    process = launch(folder)
     output, _ = process.communicate()
     assert process.returncode == 0, output
     return folder, output
@@ -169,14 +205,39 @@ def test_parts_of_a_batch_add_up_to_the_batch(finished, tmp_path):
     assert losses(tmp_path / "parts") == pytest.approx(losses(finished[0]), abs=1e-5)
 
 
+def two_processes(folder, changes=()):
+    """The command as a launcher starts it twice."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    place |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    words = ["train", *options(folder, changes)]
+    return [
+        Command(words, f"{folder}-{rank}.txt", RANK=rank, LOCAL_RANK=rank, **place) for rank in "01"
+    ]
+
+
+def assert_two_gave_the_losses_of_one(folder, output, finished):
+    assert losses(folder) == pytest.approx(losses(finished[0]), abs=1e-5)
+    assert output.count("Done.") == 1
+    assert json.loads((folder / "result.json").read_text())["processes"] == 2
+
+
 def test_two_processes_give_the_losses_of_one(finished, tmp_path):
-    process = start(tmp_path / "two", launcher=LAUNCH)
+    both = two_processes(tmp_path / "two")
+    for process in both:
+        process.join()
+    output = "".join(process.output() for process in both)
+    assert [process.exitcode for process in both] == [0, 0], output
+    assert_two_gave_the_losses_of_one(tmp_path / "two", output, finished)
+
+
+@pytest.mark.slow
+def test_accelerate_launches_two_processes(finished, tmp_path):
+    process = launch(tmp_path / "two", launcher=LAUNCH)
     output, _ = process.communicate()
     assert process.returncode == 0, output
-    assert losses(tmp_path / "two") == pytest.approx(losses(finished[0]), abs=1e-5)
-    assert output.count("Done.") == 1
-    result = json.loads((tmp_path / "two" / "result.json").read_text())
-    assert result["processes"] == 2
+    assert_two_gave_the_losses_of_one(tmp_path / "two", output, finished)
 
 
 def test_each_picture_comes_once_in_an_epoch(monkeypatch):
@@ -196,40 +257,42 @@ def test_each_picture_comes_once_in_an_epoch(monkeypatch):
 # --- nothing is lost
 
 
-def test_killed_at_random_moments_it_ends_at_the_same_weights(finished, tmp_path):
+@pytest.mark.parametrize("tries", [2, pytest.param(6, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_it_ends_at_the_same_weights(finished, tmp_path, tries):
     folder = tmp_path / "killed"
-    chance = np.random.default_rng(0)
+    chance = np.random.default_rng(tries)
     longer = {"--resume": [], "--checkpoint-every": "2"}
     kills = 0
-    for _ in range(6):
+    for step in sorted(chance.integers(1, 8, tries)):
         process = start(folder, longer)
-        while process.poll() is None and not steps_saved(folder):
-            time.sleep(0.05)
-        time.sleep(chance.uniform(0, 2.0))
-        kills += process.poll() is None
+        wait_for_steps(folder, step, process)
+        time.sleep(chance.uniform(0, 2 * seconds_per_step(folder)))
+        kills += process.is_alive()
         process.kill()
-        process.communicate()
+        process.join()
     process = start(folder, longer)
-    output, _ = process.communicate()
-    assert process.returncode == 0, output
+    process.join()
+    assert process.exitcode == 0, process.output()
     assert kills > 0
     assert_same_weights(finished[0], folder)
     assert losses(folder) == losses(finished[0])
 
 
+def seconds_per_step(folder):
+    lines = read_log(folder)
+    return lines[-1]["seconds"] / len(lines) if lines else 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
-def test_a_signal_saves_and_says_how_to_go_on(finished, tmp_path, number):
+def test_a_signal_saves_and_says_how_to_go_on(tmp_path, number):
     folder = tmp_path / "stopped"
-    patient = {"--checkpoint-every": "1000", "--max-steps": "100000"}
-    process = start(folder, patient)
-    while not (folder / "logs" / "log.jsonl").exists() or len(losses(folder)) < 2:
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.05)
-    process.send_signal(number)
-    output, _ = process.communicate()
-    assert process.returncode == 128 + number
-    (line,) = [line for line in output.splitlines() if number.name in line]
+    process = start(folder, PATIENT)
+    wait_for_steps(folder, 2, process)
+    os.kill(process.pid, number)
+    process.join()
+    assert process.exitcode == 128 + number
+    (line,) = [line for line in process.output().splitlines() if number.name in line]
     assert "go on with --resume" in line
     step = int(re.search(r"step (\d+)", line)[1])
     assert steps_saved(folder) == [step]
@@ -237,11 +300,41 @@ def test_a_signal_saves_and_says_how_to_go_on(finished, tmp_path, number):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
-def test_two_processes_stop_at_the_same_step(tmp_path):
+@pytest.mark.parametrize("which", [0, 1])
+def test_two_processes_stop_at_the_same_step(tmp_path, which):
+    """Though only one of them gets the signal."""
     folder = tmp_path / "stopped"
-    patient = {"--checkpoint-every": "1000", "--max-steps": "100000"}
-    process = start(folder, patient, launcher=LAUNCH)
-    while not (folder / "logs" / "log.jsonl").exists() or len(losses(folder)) < 2:
+    both = two_processes(folder, PATIENT)
+    wait_for_steps(folder, 2, *both)
+    both[which].terminate()
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [128 + signal.SIGTERM] * 2
+    (line,) = [line for line in both[0].output().splitlines() if line.startswith("SIGTERM")]
+    assert "go on with --resume" in line
+    assert steps_saved(folder) == [len(losses(folder))]
+
+
+def test_a_signal_is_not_lost_while_the_processes_agree():
+    caught = []
+
+    def gather(numbers):
+        caught.append(signal.SIGTERM)
+        return numbers
+
+    run = object.__new__(Run)
+    run.seconds, run.accelerator = 1.0, SimpleNamespace(num_processes=2, device="cpu")
+    run.accelerator.gather = gather
+    assert run._agree(caught) == 0  # it came too late for this time
+    assert run._agree(caught) == signal.SIGTERM
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+def test_a_signal_to_the_launcher_reaches_its_processes(tmp_path):
+    folder = tmp_path / "stopped"
+    process = launch(folder, PATIENT, launcher=LAUNCH)
+    while len(losses(folder)) < 2:
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.05)
     process.terminate()
@@ -251,26 +344,26 @@ def test_two_processes_stop_at_the_same_step(tmp_path):
     assert steps_saved(folder) == [len(losses(folder))]
 
 
-def test_a_time_budget_ends_in_time_with_a_model(tmp_path):
-    assert train(tmp_path / "run", max_steps=None, max_seconds="6") == 0
+def test_a_time_budget_ends_in_time_with_a_model(tmp_path, monkeypatch):
+    """By a clock that goes on by a second at each look."""
+    clock = SimpleNamespace(monotonic=map(float, itertools.count()).__next__)
+    monkeypatch.setattr("course_utils.runs.trainer.time", clock)
+    assert train(tmp_path / "run", max_steps=None, max_seconds="20") == 0
     result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert 6 <= result["seconds"] < 30
-    rates = [json.loads(t)["lr"] for t in (tmp_path / "run/logs/log.jsonl").open()]
+    assert 20 <= result["seconds"] < 23
+    rates = [line["lr"] for line in read_log(tmp_path / "run")]
+    assert 5 < len(rates) == result["steps"]
     assert rates[-1] < 0.5 * max(rates)
 
 
 def test_another_run_in_the_same_folder_is_refused(tmp_path, capsys):
     folder = tmp_path / "busy"
-    process = start(folder, {"--max-steps": "100000"})
-    try:
-        while not (folder / "recipe.json").exists():
-            assert process.poll() is None
-            time.sleep(0.05)
-        assert train(folder, max_steps="100000", resume=[]) == 1
-        assert "another run is training in" in capsys.readouterr().err
-    finally:
-        process.kill()
-        process.communicate()
+    process = start(folder, PATIENT)
+    while not (folder / "recipe.json").exists():
+        assert process.is_alive(), process.output()
+        time.sleep(0.01)
+    assert train(folder, max_steps="100000", resume=[]) == 1
+    assert "another run is training in" in capsys.readouterr().err
 
 
 def test_what_does_not_fit_the_folder_is_refused(finished, tmp_path, capsys):
@@ -387,22 +480,29 @@ def test_a_folder_of_your_own_trains_without_a_change_to_code(picture_folder, tm
     assert "not stated" in card
 
 
-@pytest.mark.parametrize("how", [{}, {"--data.streaming": []}], ids=["in memory", "streamed"])
-def test_a_dataset_of_the_hub_trains_by_its_name(how, tmp_path):
+def test_a_dataset_of_the_hub_trains_by_its_name(tmp_path):
     import datasets
 
     pictures = [to_pil(image) for image in draw_butterflies(12, 40, seed=5)[0]]
     rows = datasets.Dataset.from_dict({"photo": pictures}).cast_column("photo", datasets.Image())
     rows.to_parquet(file := io.BytesIO())
-    changes = {"--recipe": "hub-64", "--data.path": "me/moths", "--data.column": "photo", **how}
+    changes = {"--recipe": "hub-64", "--data.path": "me/moths", "--data.column": "photo"}
     changes |= {"--data.num-images": None, "--max-steps": "2"}
+    ways = {"in-memory": {}, "streamed": {"--data.streaming": []}}
+    words = [["train", *options(tmp_path / way, changes | how)] for way, how in ways.items()]
+    code = (
+        "import datasets, json, sys; from course_utils.cli import main;"
+        "datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0;"  # after each epoch of a stream
+        "sys.exit(any([main(words) for words in json.loads(sys.argv[1])]))"
+    )
+    command = [sys.executable, "-c", code, json.dumps(words)]
     with Hub(files={"train.parquet": file.getvalue()}) as server:
         hub = {"HF_ENDPOINT": server.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "home")}
-        process = start(tmp_path / "run", changes, environment=hub)
-        output, _ = process.communicate()
-    assert process.returncode == 0, output
-    result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert (result["data"], result["num_pictures"]) == ("me/moths", 12)
+        done = subprocess.run(command, env=os.environ | hub, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for way in ways:
+        result = json.loads((tmp_path / way / "result.json").read_text())
+        assert (result["data"], result["num_pictures"]) == ("me/moths", 12)
 
 
 def test_a_stream_goes_on_where_it_was(picture_folder, tmp_path):
