@@ -1,5 +1,7 @@
 """Helpers of the diffusion course: three nouns, data, model, schedule; two verbs, train, sample."""
 
+from typing import TYPE_CHECKING
+
 from course_utils import _moved  # noqa: F401 - the names of before
 from course_utils.data import (
     ImageData,
@@ -46,6 +48,9 @@ from course_utils.trained import Trained, load_trained, save_trained
 from course_utils.training import EMA, TrainStep, cycle, logit_normal, train
 from course_utils.training.loss import diffusion_loss, draw_timesteps, loss_per_level, loss_weights
 from course_utils.training.optimizers import make_optimizer
+
+if TYPE_CHECKING:  # what `__getattr__` does, for editors
+    from course_utils.plotting import *  # noqa: F403
 
 _PLOTS = (
     "animate_sampling",
@@ -131,3 +136,7 @@ def __getattr__(name: str):
     from course_utils import plotting
 
     return getattr(plotting, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PLOTS})

@@ -7,7 +7,10 @@ from math import ceil
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
+from torch import Tensor
 from torch.nn.functional import pad
 
 from course_utils.images import make_grid
@@ -54,7 +57,14 @@ class _Places(NamedTuple):
         return width, self.corners[-1][1] + self.h + self.below
 
 
-def draw_sheet(x, ax, columns, title, captions, labels=()):
+def draw_sheet(
+    x: Float[Tensor, "B C H W"],
+    ax: Axes | None,
+    columns: int,
+    title: str | None,
+    captions: list,
+    labels: list | tuple = (),
+) -> Axes:
     """Draw x (B, C, H, W) in [0, 1], NaN where it is not finite; what ax showed is replaced.
 
     The captions stand below the last pictures, the labels beside the rows.

@@ -7,6 +7,8 @@ from textwrap import fill
 from unicodedata import east_asian_width
 
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.font_manager import fontManager
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
@@ -48,7 +50,7 @@ def draw_hangul(language: str) -> None:
 on_language(draw_hangul)
 
 
-def new_axes(ax, width, height):
+def new_axes(ax: Axes | None, width: float | int, height: float | int) -> Axes:
     """ax, or a new one of this many inches: dark on opaque white, whatever style is in force."""
     if ax is not None:
         return ax
@@ -64,44 +66,44 @@ def new_axes(ax, width, height):
     return ax
 
 
-def add_note(ax, text):
+def add_note(ax: Axes, text: str) -> None:
     """One more line below the axis, where nothing that is drawn can hide it."""
     ax.set_xlabel(f"{ax.get_xlabel()}\n{text}".strip())
 
 
-def text_inches(text, size):
+def text_inches(text: str, size: float | int) -> float:
     """About how wide its longest line is, in letters of `size` points; Hangul is wider."""
     letters = [[1.6 if east_asian_width(c) in "WF" else 1 for c in t] for t in text.split("\n")]
     return 0.008 * size * max(map(sum, letters))
 
 
-def in_lines(text, size, inches):
+def in_lines(text: str, size: float | int, inches: float | int) -> str:
     """The text broken at spaces, so that no line is wider, as far as its words allow."""
     lines = text.split("\n")
     letters = int(max(map(len, lines)) * inches / (text_inches(text, size) or 1))
     return "\n".join(fill(line, max(1, letters), break_long_words=False) for line in lines)
 
 
-def line_style(index):
+def line_style(index: int) -> dict:
     """Colour and dash of the line with this number."""
     return {"color": COLOURS[index % len(COLOURS)], "ls": DASHES[index % len(DASHES)], "lw": 2}
 
 
-def plain_numbers(axis):
+def plain_numbers(axis: Axis) -> None:
     """Plain numbers at 1, 2, 5, 10, 20, … on a log axis."""
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter("")
 
 
-def set_fonts(ax):
+def set_fonts(ax: Axes) -> Axes:
     """All texts of ax, so far, take the letters that their font lacks from one with Hangul."""
     for text in ax.findobj(Text):
         text.set_family(with_hangul(text.get_family()))
     return ax
 
 
-def finish(ax, xlabel, ylabel, title=None, loc="best"):
+def finish(ax: Axes, xlabel: str, ylabel: str, title: str | None = None, loc: str = "best") -> Axes:
     """Axis labels where there are none, a legend that nothing crosses and quiet lines."""
     ax.set(xlabel=ax.get_xlabel() or xlabel, ylabel=ax.get_ylabel() or ylabel)
     ax.spines[["top", "right"]].set_visible(False)

@@ -30,6 +30,7 @@ from course_utils.exercises.judge.judging import NOT_TRIED, NOT_YET, RIGHT, judg
 from course_utils.exercises.judge.limits import OutOfTime, kept_random_states, time_limit
 from course_utils.exercises.judge.progress import describe_progress, plot_progress
 from course_utils.exercises.judge.trials import draws
+from course_utils.plotting.style import find_hangul
 
 NOTEBOOKS = {
     notebook.name: importlib.import_module(f"course_utils.exercises.{notebook.exercises}")
@@ -465,6 +466,7 @@ def test_progress_shows_each_state_in_the_picture_and_in_words(capsys):
     places = [c.get_offsets()[0, 0] for c in ax.collections[:2]]
     names = [e.name for e in from_scratch.EXERCISES]
     assert [names[int(place) - 1] for place in places] == ["corrupt", "ddim"]
+    assert all(find_hangul() in text.get_family() for text in ax.get_legend().get_texts())
     words = describe_progress(from_scratch.EXERCISES)
     assert words.startswith("1 of 11 exercises right. Not right yet: ddim. Not tried: brightness,")
     capsys.readouterr()

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from course_utils.exercises.judge.exercise import Exercise
 from course_utils.exercises.judge.judging import NOT_TRIED, NOT_YET, RIGHT
 from course_utils.language import N_, _
-from course_utils.plotting.style import COLOURS, INK, new_axes
+from course_utils.plotting.style import COLOURS, INK, new_axes, set_fonts
 
 MARKS = {  # marker, colour of its face, of its edge, and words
     RIGHT: ("o", COLOURS[2], COLOURS[2], N_("right")),
@@ -43,7 +43,7 @@ def plot_progress(exercises: Sequence[Exercise], ax: Axes | None = None) -> Axes
     ax.spines[:].set_visible(False)
     legend = {"frameon": False, "ncols": 3, "loc": "lower center", "bbox_to_anchor": (0.5, 1)}
     ax.legend(labelcolor=INK, markerscale=0.6, fontsize=9, **legend)
-    return ax
+    return set_fonts(ax)
 
 
 def show_progress(exercises: Sequence[Exercise]) -> None:
