@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import sha256
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -196,18 +196,20 @@ class Streamed:
     @property
     def num_pictures(self) -> int | None:
         """How many there are, if they are few enough to count."""
-        count = len(self.some())
-        return count if count < SOME else None
+        number = len(self.some())
+        return number if number < SOME else None
 
     def _endless(self) -> Iterator[tuple[Tensor, int | None]]:
         rows = self.rows.rows.shuffle(seed=self.seed, buffer_size=SOME)
-        epoch, row = 0, None
-        while epoch == 0 or row is not None:
+        for epoch in count():
             rows.set_epoch(epoch)
+            picture = None
             for row in islice(rows, self.rank, None, self.num_processes):
-                if (picture := self.rows.picture(row)) is not None:
-                    yield picture
-            epoch += 1
+                if (found := self.rows.picture(row)) is not None:
+                    picture = found
+                    yield found
+            if picture is None:
+                break
         raise ValueError(f"data.path {self.rows.repo!r} has no picture for this process")
 
 
