@@ -54,7 +54,7 @@ def _find(repo: str) -> None:
     if any(not info.parent.name.endswith(".incomplete") for info in ready):
         constants.HF_HUB_OFFLINE = True
     elif constants.HF_HUB_OFFLINE:
-        raise FileNotFoundError("HF_HUB_OFFLINE is set and the dataset is not cached")
+        raise FileNotFoundError("HF_HUB_OFFLINE is set")
     else:
         HfApi().dataset_info(repo, timeout=3)
 
@@ -114,8 +114,8 @@ def _main(repo: str, split: str, columns: str, limit: str) -> None:
         alive()
         rows = _read(repo, split, columns.split(","), int(limit))
     except Exception as error:
-        lines = str(error).strip().splitlines() or [""]
-        answer.write(f"{type(error).__name__}: {lines[0][:200]}")
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        answer.write(lines[0][:200])
         answer.flush()
         os._exit(1)
     faulthandler.cancel_dump_traceback_later()

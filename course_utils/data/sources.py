@@ -129,7 +129,7 @@ def _choose(
             message = f"source='hub': cannot load {repo}: {reason}; use source='offline'"
             raise ConnectionError(message) from error
         data = offline()
-        origin = _("{count:,} pictures from the offline source; the Hub's {repo} failed: {reason}")
+        origin = _("{count:,} pictures from the offline source; the Hub's {repo} is not used: {reason}")
     if source == "auto":
         print(origin.format(count=len(data), repo=repo, reason=reason))
     return data
