@@ -9,8 +9,29 @@ import jaxtyping
 import matplotlib
 import pytest
 import torch
+from pace import patience
 
 matplotlib.use("Agg")  # here, not in the environment: the notebooks' kernels draw inline
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    """A test's deadline follows the machine."""
+    if config.option.timeout is None and "PYTEST_TIMEOUT" not in os.environ:
+        config.option.timeout = patience(float(config.getini("timeout")))
+
+
+def pytest_xdist_auto_num_workers(config):
+    """Two for the whole suite; what is chosen by hand runs here."""
+    return 2 if config.args_source == pytest.Config.ArgsSource.TESTPATHS else 0
+
+
+def pytest_collection_modifyitems(items):
+    """What takes longest comes first, and one worker runs all of a file: fixtures are made once."""
+    items.sort(key=lambda item: "notebook" not in item.keywords)
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """Each notebook in a real browser: JupyterLab in Chromium, every widget moved as a person would.
 
-Screenshots of the widgets in both themes go to the folder that COURSE_SCREENSHOTS names.
+The quick walks take the Korean notebooks as far as the last widget; the slow ones take all of them
+to their end. Screenshots of the widgets in both themes go to the folder that COURSE_SCREENSHOTS
+names.
 """
 
 import gettext
@@ -20,6 +22,7 @@ from socket import socket
 import nbformat
 import pytest
 from course import read_course
+from pace import patience
 
 from course_utils.language import LOCALE
 
@@ -27,7 +30,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 
 ROOT = Path(__file__).parent.parent
 COURSE = {notebook.name: notebook for notebook in read_course()}
-NOTEBOOKS = [*COURSE, *(f"ko/{name}" for name in COURSE)]
+KOREAN = [f"ko/{name}" for name in COURSE]
 STOPPED = "stopped after {step:,} of {count:,} steps; the model keeps what it has learned"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = [
@@ -79,10 +82,12 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def screenshots(tmp_path_factory):
-    folder = os.environ.get("COURSE_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots")
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    return Path(folder)
+def screenshots():
+    """The folder for them, or None where nobody will look."""
+    folder = os.environ.get("COURSE_SCREENSHOTS")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    return folder and Path(folder)
 
 
 def entry_of(name):
@@ -100,16 +105,32 @@ def in_its_language(name, message):
     return catalogue.gettext(message)
 
 
-def copy_notebook(name, folder):
+def copy_notebook(name, folder, whole):
+    """The notebook with a long training in it; if not `whole`, as far as the walk has to do."""
     notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
-    if training := entry_of(name).training:
+    entry = entry_of(name)
+    visited = {*entry.widgets, *exercises_to_do(notebook)}
+    if training := entry.training:
+        visited.add(training["cell"])
         longer = training["longer"]
         (cell,) = (cell for cell in notebook.cells if cell.id == longer["cell"])
         assert longer["old"] in cell.source
         cell.source = cell.source.replace(longer["old"], longer["new"])
+    if not whole:
+        last = max(i for i, cell in enumerate(notebook.cells) if cell.id in visited)
+        notebook.cells = notebook.cells[: last + 1]
     (folder / name).parent.mkdir(exist_ok=True)
     nbformat.write(notebook, folder / f"{name}.ipynb")
     return notebook
+
+
+def exercises_to_do(notebook):
+    """The first exercise that has ANSWERS: its cell, and the line that checks it."""
+    cells = [c for c in notebook.cells if "exercise" in c.metadata.get("tags", [])]
+    calls = {c.id: re.search(r"(?m)^ex\.(\w+)\.check\(.*$", c.source) for c in cells}
+    known = [(cell_id, call) for cell_id, call in calls.items() if call and call[1] in ANSWERS]
+    assert known or not cells, "ANSWERS has none of this notebook's exercises"
+    return dict(known[:1])
 
 
 @pytest.fixture(scope="module")
@@ -146,11 +167,11 @@ def lab(tmp_path_factory, browser):
             yield wait_for(f"http://127.0.0.1:{port}", token, server, home / "lab.log"), folder
         finally:
             server.terminate()
-            server.wait(30)
+            server.wait()
 
 
 def wait_for(address, token, server, log):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + patience(60)
     while time.monotonic() < deadline and server.poll() is None:
         with suppress(OSError):
             urllib.request.urlopen(f"{address}/api?token={token}", timeout=5).close()
@@ -172,14 +193,15 @@ class Walk:
 
     def __init__(self, page, address, token, name, notebook):
         self.page, self.complaints = page, []
+        page.set_default_timeout(patience(60_000))
         self.places = {cell.id: i for i, cell in enumerate(notebook.cells)}
         page.on("console", lambda m: m.type == "error" and self.complaints.append(m.text))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.route(re.compile(r"^https://"), answer_for_a_badge)
         page.goto(f"{address}/lab/workspaces/{file_name(name)}/tree/{name}.ipynb?token={token}")
-        page.locator(".jp-Notebook .jp-Cell").nth(len(notebook.cells) - 1).wait_for(timeout=60_000)
+        page.locator(".jp-Notebook .jp-Cell").nth(len(notebook.cells) - 1).wait_for()
         page.locator(".jp-Notebook .jp-MarkdownCell").first.click()
-        page.wait_for_function(KERNEL_IS_IDLE, timeout=60_000)
+        page.wait_for_function(KERNEL_IS_IDLE)
 
     def command(self, name, **options):
         """A command of JupyterLab; the page goes on without waiting for its end."""
@@ -190,10 +212,10 @@ class Walk:
         return self.page.locator(".jp-Notebook .jp-Cell").nth(self.places[cell_id])
 
     def wait_until(self, what, condition, seconds=30):
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patience(seconds)
         while not condition():
             assert self.errors() == []
-            assert time.monotonic() < deadline, f"waited {seconds} s for: {what}"
+            assert time.monotonic() < deadline, f"waited in vain for: {what}"
             self.page.wait_for_timeout(100)
 
     def errors(self):
@@ -221,8 +243,13 @@ class Walk:
         action()
         self.wait_until(f"{cell_id} to change", lambda: self.shown(cell_id) != before, seconds)
 
+    def is_still(self, cell_id):
+        before = self.shown(cell_id)
+        self.page.wait_for_timeout(patience(1000))
+        return self.shown(cell_id) == before
+
     def photograph(self, cell_id, folder, name):
-        for theme in ("Light", "Dark"):
+        for theme in ("Light", "Dark") if folder else ():
             self.command("apputils:change-theme", theme=f"JupyterLab {theme}")
             light = str(theme == "Light").lower()
             self.page.locator(f'body[data-jp-theme-light="{light}"]').wait_for(state="attached")
@@ -233,15 +260,17 @@ class Walk:
 
 
 @pytest.fixture
-def walk(request, lab, browser, screenshots):
+def start(lab, browser, tmp_path):
+    """`start(name, whole)`: the walk through a copy of the notebook, its name, and the copy."""
     (address, token), folder = lab
-    notebook = copy_notebook(request.param, folder)
-    page = browser.new_page(viewport={"width": 1280, "height": 1000})
-    with closing(page):
-        try:
-            yield Walk(page, address, token, request.param, notebook), request.param, notebook
-        finally:
-            page.screenshot(path=screenshots / f"{file_name(request.param)}-last.png")
+    with closing(browser.new_page(viewport={"width": 1280, "height": 1000})) as page:
+
+        def walk(name, whole):
+            notebook = copy_notebook(name, folder, whole)
+            return Walk(page, address, token, name, notebook), name, notebook
+
+        yield walk
+        page.screenshot(path=tmp_path / "last.png")
 
 
 def move_every_control(walk, cell_id):
@@ -263,10 +292,7 @@ def play_and_stop(walk, cell_id):
     walk.changes(cell_id, button.click)
     walk.changes(cell_id, lambda: None)  # and goes on by itself
     button.click()
-    walk.page.wait_for_timeout(1000)
-    still = walk.shown(cell_id)
-    walk.page.wait_for_timeout(1000)
-    assert walk.shown(cell_id) == still
+    walk.wait_until(f"{cell_id} to stand still", lambda: walk.is_still(cell_id))
 
 
 def stop_the_training(walk, cell_id, folder, name):
@@ -278,7 +304,7 @@ def stop_the_training(walk, cell_id, folder, name):
     walk.photograph(cell_id, folder, name + "-running")
     button.press("Enter")
     stopped = in_its_language(name, STOPPED).split("{")[-1].partition("}")[2]
-    walk.cell(cell_id).get_by_text(stopped.strip()).wait_for(timeout=30_000)
+    walk.cell(cell_id).get_by_text(stopped.strip()).wait_for()
     assert button.is_disabled()
 
 
@@ -295,11 +321,7 @@ def answer(walk, cell_id, source):
 
 
 def do_an_exercise(walk, name, notebook):
-    cells = [c for c in notebook.cells if "exercise" in c.metadata.get("tags", [])]
-    calls = {c.id: re.search(r"(?m)^ex\.(\w+)\.check\(.*$", c.source) for c in cells}
-    known = [(cell_id, call) for cell_id, call in calls.items() if call and call[1] in ANSWERS]
-    assert known or not cells, "ANSWERS has none of this notebook's exercises"
-    for cell_id, call in known[:1]:
+    for cell_id, call in exercises_to_do(notebook).items():
         wrong, right = (f"{text}\n\n\n{call[0]}" for text in ANSWERS[call[1]])
         assert in_its_language(name, "Not right yet") in answer(walk, cell_id, wrong)
         shown = answer(walk, cell_id, right)
@@ -307,10 +329,7 @@ def do_an_exercise(walk, name, notebook):
         assert in_its_language(name, "Not right yet") not in shown
 
 
-@pytest.mark.notebook
-@pytest.mark.parametrize("walk", NOTEBOOKS, indirect=True)
-def test_everything_moves_and_answers(walk, screenshots):
-    walk, name, notebook = walk
+def walk_through(walk, name, notebook, screenshots):
     entry = entry_of(name)
     walk.run_all()
     if entry.training:
@@ -327,3 +346,16 @@ def test_everything_moves_and_answers(walk, screenshots):
     assert walk.errors() == []
     assert "Traceback" not in walk.page.locator(".jp-Notebook").inner_text()
     assert walk.complaints == []
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("name", KOREAN)
+def test_everything_moves_and_answers(name, start, screenshots):
+    walk_through(*start(name, whole=False), screenshots)
+
+
+@pytest.mark.slow
+@pytest.mark.notebook
+@pytest.mark.parametrize("name", [*COURSE, *KOREAN])
+def test_everything_moves_and_answers_to_the_end(name, start, screenshots):
+    walk_through(*start(name, whole=True), screenshots)

@@ -8,9 +8,11 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import distribution
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import nbformat
@@ -35,9 +37,22 @@ TEMPLATE = {  # by folder: what is promised, and what stands at the end
     "ko": (("할 일.", "배울 것.", "필요한 것."), "스스로 해 보기", "실제 모델에서는", "다음"),
 }
 SMOKE = {**os.environ, "COURSE_PROFILE": "smoke", "HF_HUB_OFFLINE": "1"}
-each_notebook = pytest.mark.parametrize(
-    "path", NOTEBOOKS, ids=lambda path: path.relative_to(ROOT / "notebooks").as_posix()
-)
+SCRATCH = ROOT / "notebooks" / "02_diffusion_models_from_scratch.ipynb"
+
+
+def name_of(path):
+    return path.relative_to(ROOT / "notebooks").as_posix()
+
+
+def executable(path):
+    """One worker executes it for all tests; the Korean, whose code is the English, when asked."""
+    marks = [pytest.mark.notebook, pytest.mark.xdist_group(name_of(path))]
+    marks += [pytest.mark.slow] if path.parent.name == "ko" else []
+    return pytest.param(path, marks=marks, id=name_of(path))
+
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
+each_executed = pytest.mark.parametrize("path", map(executable, NOTEBOOKS))
 
 
 def read(path):
@@ -215,8 +230,7 @@ def test_stored_outputs_belong_to_the_stored_source(path):
 
 def lift(cell_id, **names):
     """The functions and classes that one cell of notebook 02 defines."""
-    notebook = read(ROOT / "notebooks" / "02_diffusion_models_from_scratch.ipynb")
-    tree = ast.parse(cell_of(notebook, cell_id).source)
+    tree = ast.parse(cell_of(read(SCRATCH), cell_id).source)
     tree.body = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
     namespace = {"torch": torch, "nn": torch.nn, "F": torch.nn.functional, **names}
     exec(compile(tree, cell_id, "exec"), namespace)
@@ -300,57 +314,75 @@ def test_elsewhere_the_set_up_cell_installs_and_holds_the_hosts_versions(path, t
 # --- whole runs
 
 
-def run_smoke(path, folder):
-    """The notebook as papermill leaves it, run from `folder`."""
-    out = folder / "out.ipynb"
-    here = Path.cwd()
-    os.chdir(folder)
-    try:
-        papermill.execute_notebook(
-            str(path), str(out), {"profile": "smoke"}, progress_bar=False, kernel_name="python3"
-        )
-    finally:
-        os.chdir(here)
-    return read(out)
+@cache
+def executed(path):
+    """What papermill leaves of the notebook in the smoke profile, run from an empty folder."""
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MPLBACKEND", raising=False)  # kernels draw inline
+        options = {"progress_bar": False, "kernel_name": "python3", "cwd": folder}
+        out = str(Path(folder, "out.ipynb"))
+        return papermill.execute_notebook(str(path), out, {"profile": "smoke"}, **options)
 
 
-@pytest.mark.notebook
-@each_notebook
-def test_papermill_runs_it_from_anywhere_and_every_picture_is_there(path, tmp_path, monkeypatch):
-    monkeypatch.delenv("MPLBACKEND", raising=False)
-    stored, fresh = read(path), run_smoke(path, tmp_path)
-    for cell in code_cells(stored):
-        expected, found = pictures(cell), pictures(cell_of(fresh, cell.id))
-        assert len(found) == len(expected), f"{cell.id} shows {len(found)} pictures"
+def texts(cell):
+    """All that a cell prints or shows as text."""
+    return [o.get("text") or o.get("data", {}).get("text/plain") for o in cell.outputs]
+
+
+@each_executed
+def test_papermill_runs_it_from_anywhere_and_every_picture_is_there(path):
+    for cell in code_cells(read(path)):
+        found = pictures(cell_of(executed(path), cell.id))
+        assert len(found) == len(pictures(cell)), f"{cell.id} shows {len(found)} pictures"
         assert all(picture.std() > 5 for picture in found), f"{cell.id} shows an empty picture"
-    printed = "".join(o.get("text", "") for c in fresh.cells for o in c.get("outputs", []))
+
+
+@each_executed
+def test_nothing_that_is_printed_is_wrong(path):
+    cells = executed(path).cells
+    printed = "".join(o.get("text", "") for c in cells for o in c.get("outputs", []))
     assert "'smoke'" in printed
     assert "Traceback" not in printed
     assert ": False" not in printed  # "the same pictures: True" and its like
     assert "Warning" not in printed
 
 
-@pytest.mark.notebook
-def test_the_same_seed_draws_the_same_pictures_again(tmp_path, monkeypatch):
+@each_executed
+def test_what_is_said_never_to_change_has_not_changed(path):
+    checked = tagged(read(path), "nbval-check-output")
+    assert checked, "tag the outputs that never change"
+    for cell in checked:
+        assert texts(cell_of(executed(path), cell.id)) == texts(cell), cell.id
+
+
+@pytest.mark.parametrize("path", [executable(NOTEBOOKS[0])])
+def test_the_same_seed_draws_the_same_pictures_again(path):
     """The finished butterflies do not depend on the profile, so the stored ones must come back."""
-    monkeypatch.delenv("MPLBACKEND", raising=False)
-    path = ROOT / "notebooks" / "01_introduction_to_diffusers.ipynb"
-    notebook = read(path)
-    end = next(i for i, cell in enumerate(notebook.cells) if cell.id == "finished")
-    notebook.cells = notebook.cells[: end + 1]
-    nbformat.write(notebook, tmp_path / "start.ipynb")
-    fresh = run_smoke(tmp_path / "start.ipynb", tmp_path)
-    (again,), (stored,) = (pictures(cell_of(nb, "finished")) for nb in (fresh, read(path)))
+    notebooks = executed(path), read(path)
+    (again,), (stored,) = (pictures(cell_of(notebook, "finished")) for notebook in notebooks)
     assert again.shape == stored.shape
     assert abs(again - stored).mean() < 4  # the stored picture has a palette of 255 colours
 
 
-@pytest.mark.notebook
-@each_notebook
-def test_nbval_finds_the_checked_outputs_unchanged(path):
-    command = [sys.executable, "-m", "pytest", "--nbval-lax", "-q", "-p", "no:cacheprovider"]
-    assert tagged(read(path), "nbval-check-output"), "tag the outputs that never change"
+def run_nbval(path):
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "-q", "-n0", "-p", "no:cacheprovider"]
     done = subprocess.run(
         [*command, str(path)], env=SMOKE, cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+@pytest.mark.notebook
+def test_nbval_finds_the_first_checked_output_unchanged(tmp_path):
+    notebook = read(SCRATCH)
+    first = notebook.cells.index(tagged(notebook, "nbval-check-output")[0])
+    notebook.cells = notebook.cells[: first + 1]
+    nbformat.write(notebook, tmp_path / "start.ipynb")
+    run_nbval(tmp_path / "start.ipynb")
+
+
+@pytest.mark.slow
+@pytest.mark.notebook
+@each_notebook
+def test_nbval_finds_all_checked_outputs_unchanged(path):
+    run_nbval(path)
