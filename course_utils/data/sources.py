@@ -128,8 +128,10 @@ def _choose(
         if source == "hub":
             message = f"source='hub': cannot load {repo}: {reason}; use source='offline'"
             raise ConnectionError(message) from error
-        data = offline()
-        origin = _("{count:,} pictures from the offline source; the Hub's {repo} is not used: {reason}")
+        data, origin = (
+            offline(),
+            _("{count:,} pictures from the offline source; the Hub's {repo} is not used: {reason}"),
+        )
     if source == "auto":
         print(origin.format(count=len(data), repo=repo, reason=reason))
     return data
