@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from course_utils.checks import check_choice, check_positive
+from course_utils.checks import check_choice, check_int, check_positive
 from course_utils.models import Condition, Guidance, UNet, num_classes_of
 from course_utils.runtime import is_headless
 from course_utils.sampling import Sampler, sample
@@ -96,18 +96,19 @@ class Trained(NamedTuple):
 
     def _rows(self, condition: Condition | None, num_images: int) -> Condition:
         """A row for each picture; of a network with classes that is told nothing, "no label"."""
-        if condition is None and (num_classes := num_classes_of(self.model)):
-            condition = {"class_labels": torch.tensor([num_classes])}
-        sizes = {name: len(values) for name, values in (condition or {}).items()}
-        if wrong := {name: size for name, size in sizes.items() if size not in (1, num_images)}:
-            raise ValueError(
-                f"condition must have {num_images} rows, one for each picture, or one for all; "
-                f"got {wrong}"
-            )
-        return {
-            name: values.expand(num_images, *values.shape[1:])
-            for name, values in (condition or {}).items()
-        }
+        num_classes = num_classes_of(self.model)
+        if condition is None:
+            condition = {"class_labels": torch.tensor([num_classes])} if num_classes else {}
+        for name, values in condition.items():
+            if len(values) not in (1, num_images):
+                raise ValueError(
+                    f"condition must have {num_images} rows, one for each picture, or one for "
+                    f"all; got {len(values)} of {name}"
+                )
+            if name == "class_labels" and num_classes:
+                for label in values.tolist():
+                    check_int(name, label, 0, num_classes)
+        return {k: v.expand(num_images, *v.shape[1:]) for k, v in condition.items()}
 
     def _decoded(self, x: Tensor) -> Tensor:
         if self.decode is None:

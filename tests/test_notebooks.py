@@ -204,6 +204,25 @@ def test_names_are_known_before_they_are_used(path):
 
 
 @each_notebook
+def test_what_a_function_reads_is_never_given_another_value(path):
+    """Else a cell that is run again would do something else than it did the first time."""
+    readers = {}
+    for cell in code_cells(read(path)):
+        tree = ast.parse(as_python(cell))
+        defined = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
+        nodes = [
+            n for statement in tree.body if statement not in defined for n in ast.walk(statement)
+        ]
+        given = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        assert {name: readers[name] for name in given & set(readers)} == {}, cell.id
+        for function in (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)):
+            names = [n for n in ast.walk(function) if isinstance(n, ast.Name)]
+            own = {n.id for n in names if isinstance(n.ctx, ast.Store)}
+            own |= {n.arg for n in ast.walk(function) if isinstance(n, ast.arg)}
+            readers |= {n.id: function.name for n in names if n.id not in own}
+
+
+@each_notebook
 def test_outputs_are_stored_and_belong_to_the_source(path):
     """Each code cell was run, in order, and what it prints word for word stands in its output."""
     cells = code_cells(read(path))

@@ -105,8 +105,8 @@ def test_latents_are_decoded_and_not_clipped_before():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"condition": labels(1, 2)}, r"condition must have 3 rows, .* got \{'class_labels': 2\}"),
-        ({"condition": labels(11)}, r"class_labels must lie in \[0, 10\]"),
+        ({"condition": labels(1, 2)}, r"condition must have 3 rows, .* got 2 of class_labels"),
+        ({"condition": labels(11)}, r"class_labels must be from 0 to 10, got 11"),
         ({"num_steps": 0}, "num_steps must .* got 0"),
         ({"num_steps": 101}, "num_steps must .*100.* got 101"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
@@ -215,3 +215,8 @@ def test_the_sampler_refuses_what_it_cannot_do():
     for wrong in ({"order": 3}, {"eta": 0.5}, {"eta": 2.0, "order": 1}, {"num_steps": 0}):
         with pytest.raises(ValueError, match="must"):
             Sampler(**wrong)
+
+
+def test_a_label_that_is_none_is_named_for_diffusers_networks_too():
+    with pytest.raises(ValueError, match="class_labels must be from 0 to 10, got -1"):
+        pipeline_like(DIGITS).draw(1, condition=labels(-1))
