@@ -73,7 +73,8 @@ class Trained(NamedTuple):
         device = next(self.model.parameters()).device
         places = torch.arange(num_images).split(batch_size)
         drawn = []
-        for chosen in tqdm(places, "Drawing", disable=is_headless() or len(places) == 1):
+        quiet = is_headless() or len(places) == 1
+        for chosen in tqdm(places, "Drawing", disable=quiet, leave=False):
             told = {name: values[chosen] for name, values in condition.items()}
             model = Guidance(self.model, told, scale=guidance) if told else self.model
             *_, last = sample(model, self.schedule, noise[chosen].to(device), **options)

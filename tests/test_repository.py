@@ -71,7 +71,7 @@ IMPORTS = {
     "exercises": {"__init__", "language", "plotting", "runtime"},  # solutions say `cu.…`
 }
 COMMAND = ("cli", "runs/trainer", "runs/folder", "runs/checkpoints", "runs/log", "runs/outputs")
-LIGHT = ("runtime", "images", "schedule", "models", "training", "sampling", "data")
+LIGHT = ("runtime", "images", "schedule", "models", "training", "sampling", "data", "trained")
 HEAVY = {"matplotlib", "ipywidgets", "datasets", "diffusers", "accelerate", "pandas", "sklearn"}
 
 MODULES = sorted((ROOT / "course_utils").rglob("*.py"))
