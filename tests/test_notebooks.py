@@ -52,7 +52,7 @@ def executable(path):
 
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
-each_executed = pytest.mark.parametrize("path", map(executable, NOTEBOOKS))
+each_executed = pytest.mark.parametrize("path", [executable(path) for path in NOTEBOOKS])
 
 
 def read(path):

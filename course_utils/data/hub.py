@@ -114,8 +114,8 @@ def _main(repo: str, split: str, columns: str, limit: str) -> None:
         alive()
         rows = _read(repo, split, columns.split(","), int(limit))
     except Exception as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        answer.write(lines[0][:200])
+        name, lines = type(error).__name__, str(error).strip().splitlines()
+        answer.write("it does not answer" if "Connect" in name else (lines or [name])[0][:200])
         answer.flush()
         os._exit(1)
     faulthandler.cancel_dump_traceback_later()
