@@ -97,15 +97,21 @@ def course_files() -> list[Path]:
 
 
 def unignored_files() -> Iterator[str]:
-    """`/name` in .gitignore is a name at the top, any other a name anywhere."""
-    lines = [".git", *read(ROOT / ".gitignore").split()]
-    anywhere = [line.strip("/") for line in lines if not line.startswith("/")]
-    at_the_top = [line.strip("/") for line in lines if line.startswith("/")]
+    """`/place/` in .gitignore is a place seen from the top, `name/` a name anywhere."""
+    patterns = [".git", *(line.rstrip("/") for line in read(ROOT / ".gitignore").split())]
     for folder, folders, names in os.walk(ROOT):
-        patterns = anywhere + at_the_top * (Path(folder) == ROOT)
-        kept = [n for n in folders + names if not any(fnmatch(n, p) for p in patterns)]
-        folders[:] = set(kept) & set(folders)
-        yield from (os.path.relpath(Path(folder, n), ROOT) for n in kept if n in names)
+        here = "/" + os.path.relpath(folder, ROOT).removeprefix(".")
+        places = {name: os.path.join(here, name) for name in folders + names}
+        kept = {n for n, place in places.items() if not any(_fits(n, place, p) for p in patterns)}
+        folders[:] = kept & set(folders)
+        yield from (os.path.relpath(Path(folder, n), ROOT) for n in kept & set(names))
+
+
+def _fits(name: str, place: str, pattern: str) -> bool:
+    """`**/` stands for any folders, or for none."""
+    if not pattern.startswith("/"):
+        return fnmatch(name, pattern)
+    return fnmatch(place, pattern) or fnmatch(place, pattern.replace("**/", ""))
 
 
 def test_nothing_else_lies_at_the_top():
