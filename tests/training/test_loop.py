@@ -315,3 +315,14 @@ def test_latents_that_are_not_finite_are_named_as_such():
     x0 = torch.full((2, 4, 4, 4), float("inf"))
     with pytest.raises(FloatingPointError, match="its batch has latents from inf to inf"):
         list(train(UNet(4, channels=(8,)), [x0], NoiseSchedule.cosine(9), num_steps=1, lr=1e-3))
+
+
+def test_a_long_gradient_is_shortened():
+    model = tiny()
+    before = [weights.detach().clone() for weights in model.parameters()]
+    loss = 1e4 * diffusion_loss(model, NoiseSchedule.cosine(50), images())
+    sgd = torch.optim.SGD(model.parameters(), 1.0)
+    update(model, [loss], sgd, 1.0, step=0, max_grad_norm=0.5)
+    pairs = zip(before, model.parameters(), strict=True)
+    moved = torch.cat([(old - new).flatten() for old, new in pairs]).norm()
+    assert moved.item() == pytest.approx(0.5, rel=1e-4)
