@@ -27,11 +27,8 @@ def pytest_xdist_auto_num_workers(config):
 
 
 def pytest_collection_modifyitems(items):
-    """What takes longest comes first, and one worker runs all of a file: fixtures are made once."""
+    """What takes longest comes first, so that two workers end together; each takes whole files."""
     items.sort(key=lambda item: "notebook" not in item.keywords)
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 @pytest.fixture

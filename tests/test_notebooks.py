@@ -45,9 +45,8 @@ def name_of(path):
 
 
 def executable(path):
-    """One worker executes it for all tests; the Korean, whose code is the English, when asked."""
-    marks = [pytest.mark.notebook, pytest.mark.xdist_group(name_of(path))]
-    marks += [pytest.mark.slow] if path.parent.name == "ko" else []
+    """The Korean, whose code is the English, only when asked."""
+    marks = [pytest.mark.notebook, *[pytest.mark.slow] * (path.parent.name == "ko")]
     return pytest.param(path, marks=marks, id=name_of(path))
 
 

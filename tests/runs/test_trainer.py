@@ -153,6 +153,14 @@ def test_what_is_left_is_complete(finished):
     assert not list(folder.rglob("*.pt"))
 
 
+def test_what_is_left_is_the_average_of_the_weights(finished):
+    folder, _ = finished
+    average = load_file(folder / "checkpoints" / "step-000000008" / "ema.safetensors")
+    left = list(DDPMPipeline.from_pretrained(folder).unet.parameters())
+    assert len(left) == len(average)
+    assert all(torch.equal(average[str(i)], weights) for i, weights in enumerate(left))
+
+
 def test_a_model_of_the_course_loads_back_with_one_call(tmp_path):
     changes = {"model__kind": "UNet", "schedule__name": "straight", "model__attention": []}
     assert train(tmp_path / "run", max_steps="2", **changes) == 0
