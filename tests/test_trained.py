@@ -5,7 +5,8 @@ from dataclasses import asdict
 
 import pytest
 import torch
-from diffusers import DDPMPipeline, UNet2DModel
+from diffusers import DDPMPipeline
+from tiny import tiny_unet
 from torch import nn
 
 from course_utils import NoiseSchedule, Sampler, Trained, UNet, load_trained, save_trained
@@ -29,15 +30,7 @@ def trained(classes=DIGITS, sampler=None, **options):
 
 def pipeline_like(classes=()):
     """A `UNet2DModel`, with classes if there are any."""
-    model = UNet2DModel(
-        sample_size=8,
-        block_out_channels=(8, 8),
-        layers_per_block=1,
-        norm_num_groups=4,
-        down_block_types=("DownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "UpBlock2D"),
-        num_class_embeds=len(classes) + 1 if classes else None,
-    )
+    model = tiny_unet(num_class_embeds=len(classes) + 1 if classes else None)
     schedule = NoiseSchedule.cosine(1000)
     return Trained(awake(model), schedule, "v_prediction", (3, 8, 8), Sampler(3), classes)
 

@@ -5,9 +5,9 @@ from functools import partial
 
 import pytest
 import torch
-from diffusers import UNet2DModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import tiny_unet
 from torch import nn
 
 from course_utils import Guidance, NoiseSchedule, UNet, sample
@@ -109,18 +109,7 @@ def test_the_sampler_draws_with_it_as_with_any_model(unet):
 
 @pytest.fixture(scope="module")
 def theirs():
-    torch.manual_seed(0)
-    return UNet2DModel(
-        sample_size=8,
-        in_channels=1,
-        out_channels=1,
-        block_out_channels=(8, 8),
-        layers_per_block=1,
-        norm_num_groups=4,
-        down_block_types=("DownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "UpBlock2D"),
-        num_class_embeds=4,
-    ).eval()
+    return tiny_unet(in_channels=1, out_channels=1, num_class_embeds=4).eval()
 
 
 def test_diffusers_class_conditioned_unet_is_guided_by_the_same_call(theirs):

@@ -5,10 +5,9 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from course_utils import diffusion_loss, draw_butterflies, load_trained, to_model_range
+from course_utils import diffusion_loss, draw_butterflies, to_model_range
 from course_utils.recipes import Options, load_recipe, parse_recipe
 from course_utils.runs import trainer
-from course_utils.runs.checkpoints import newest_checkpoint
 from course_utils.runs.outputs import evaluate
 from course_utils.runs.trainer import train_recipe
 
@@ -46,17 +45,3 @@ def test_half_of_the_pictures_are_mirrored_left_to_right(tmp_path, monkeypatch):
     )
     assert as_it_is + mirrored == 48
     assert 12 < mirrored < 36
-
-
-def test_what_is_left_are_the_averaged_weights(tmp_path):
-    table = asdict(load_recipe("digits-classes-cpu"))
-    table["data"] |= {"num_images": 24}
-    table["model"] |= {"channels": [8]}
-    table["training"] |= {"batch_size": 4, "max_steps": 4, "ema_decay": 0.5}
-    table["sampler"] |= {"num_steps": 2}
-    assert train_recipe(parse_recipe(table), Options(tmp_path)) == 0
-    checkpoint, _ = newest_checkpoint(tmp_path / "checkpoints")
-    model = load_trained(tmp_path).model
-    for number, weights in enumerate([*model.parameters(), *model.buffers()]):
-        assert torch.equal(weights, checkpoint.tensors["ema"][str(number)])
-    assert not torch.equal(model.enter[1].weight, checkpoint.tensors["model"]["enter.1.weight"])

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from diffusers import UNet2DModel
+from tiny import tiny_unet
 from torch import nn
 
 from course_utils import NoiseSchedule, UNet, train
@@ -166,11 +166,7 @@ def test_all_matrices_but_the_first_and_last_are_inner():
 
 
 def test_the_attention_of_diffusers_unet_is_among_them():
-    model = UNet2DModel(
-        sample_size=8,
-        block_out_channels=(8, 8),
-        layers_per_block=1,
-        norm_num_groups=4,
+    model = tiny_unet(
         down_block_types=("DownBlock2D", "AttnDownBlock2D"),
         up_block_types=("AttnUpBlock2D", "UpBlock2D"),
         num_class_embeds=3,
