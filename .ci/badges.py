@@ -1,12 +1,14 @@
 """Point every badge, link and installation address at the repository that pyproject.toml names.
 
-`--check` writes nothing, lists what would change and exits with 1 if anything would. Badges stand
-between two markers; elsewhere a file's address follows its links to the course's own notebooks.
+The board of the speedrun is renewed, too, from its entries. `--check` writes nothing, lists what
+would change and exits with 1 if anything would. Badges stand between two markers; elsewhere a
+file's address follows its links to the course's own notebooks.
 """
 
 import argparse
 import json
 import re
+import sys
 from pathlib import Path
 
 from course import FOLDERS, ROOT, read_course
@@ -26,6 +28,7 @@ IMAGES = {
     "SageMaker Studio Lab": "https://studiolab.sagemaker.aws/studiolab.svg",
 }
 ADDRESS = re.compile(r'^Repository = "https://github\.com/([\w.-]+/[\w.-]+?)(\.git)?/?"', re.M)
+BOARD = re.compile(r"(<!-- board:start -->).*?(<!-- board:end -->)", re.DOTALL)
 BLOCK = re.compile(r"(<!-- badges:start -->).*?(<!-- badges:end -->)", re.DOTALL)
 OURS = re.compile(r"[/:]([\w.-]+/[\w.-]+)/blob/main/notebooks/(?:ko/)?\d\d_")
 
@@ -48,6 +51,18 @@ def table(root: Path, repo: str, readme: str) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
+def board(language: str) -> str:
+    """The board of the speedrun, from the entries that ship."""
+    sys.path.insert(0, str(ROOT))
+    from course_utils import set_language, speedrun
+
+    set_language(language)
+    try:
+        return speedrun.board(language)
+    finally:
+        set_language("auto")
+
+
 def pages(root: Path) -> list[Path]:
     """The READMEs and notebooks below `root`, in each language that is there."""
     places = [notebook.path(language) for language in FOLDERS for notebook in read_course(root)]
@@ -68,7 +83,9 @@ def rewritten(root: Path, path: Path, text: str) -> str:
     for old in set(OURS.findall(text)):
         text = re.sub(rf"(?<=[/:]){re.escape(old)}(?![\w-])", repo, text)
     if path.name in TABLES:
-        return BLOCK.sub(rf"\1\n\n{table(root, repo, path.name)}\n\n\2", text)
+        text = BLOCK.sub(rf"\1\n\n{table(root, repo, path.name)}\n\n\2", text)
+        rows = board(TABLES[path.name][0]) if BOARD.search(text) else ""
+        return BOARD.sub(lambda found: f"{found[1]}\n\n{rows}\n\n{found[2]}", text)
     row = " ".join(badges(repo, path.relative_to(root).as_posix()))
     notebook = json.loads(text)
     for cell in notebook["cells"]:

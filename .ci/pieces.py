@@ -10,8 +10,8 @@ import tokenize
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-# Badges, fenced code and formulas of their own are nobody's to translate.
-KEPT = re.compile(r"<!-- badges:start -->.*?<!-- badges:end -->|```.*?```|\$\$.*?\$\$", re.S)
+# Badges, the board, fenced code and formulas of their own are nobody's to translate.
+KEPT = re.compile(r"<!-- (badges|board):start -->.*?<!-- \1:end -->|```.*?```|\$\$.*?\$\$", re.S)
 PARAGRAPH = re.compile(r"\S.*?(?=\n\s*\n|\s*\Z)", re.S)
 MAGIC = re.compile(r"(?m)^[ \t]*[%!].*$")  # lines for IPython, which are no Python
 QUOTES = re.compile(r"\w*(\"\"\"|'''|\"|')")

@@ -11,7 +11,7 @@ from course_utils.data import (
     make_loader,
 )
 from course_utils.data.butterflies import SPECIES, draw_butterflies
-from course_utils.evaluation.benchmarks import design_choices, sampler_distances
+from course_utils.evaluation.benchmarks import design_choices, ladder, sampler_distances
 from course_utils.evaluation.butterfly_laws import asymmetry, off_palette
 from course_utils.evaluation.copies import find_copies
 from course_utils.evaluation.distances import (
@@ -48,6 +48,7 @@ from course_utils.trained import Trained, load_trained, save_trained
 from course_utils.training import EMA, TrainStep, cycle, logit_normal, train
 from course_utils.training.loss import diffusion_loss, draw_timesteps, loss_per_level, loss_weights
 from course_utils.training.optimizers import make_optimizer
+from course_utils.training.pace import steps_within
 
 if TYPE_CHECKING:  # what `__getattr__` does, for editors
     from course_utils.plotting import *  # noqa: F403
@@ -71,6 +72,8 @@ __all__ = [
     "save_trained",
     "sampler_distances",
     "logit_normal",
+    "steps_within",
+    "ladder",
     "load_trained",
     "design_choices",
     "call_model",

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import tyro
 
+from course_utils.checks import check_choice
 from course_utils.images import to_uint8
 from course_utils.recipes import Options, Recipe, load_recipe, parse_recipe, recipe_names
 from course_utils.runtime import pick_device
@@ -54,7 +55,7 @@ class Sample:
     model: Path  # the folder of a run, or of a pipeline of diffusers
     output: Path  # .npz: one uint8 array (N, C, H, W), "images"; .png: a sheet
     num_images: int = 16
-    label: str | None = None  # the class to draw, by name or number; None: no class in particular
+    label: str | None = None  # the class to draw, by name or number; None: each by chance
     guidance: float | None = None  # how much the label counts; None: as the recipe chose
     num_steps: int | None = None  # network calls for a picture; None: as the recipe chose
     seed: int = 0
@@ -71,12 +72,11 @@ class Sample:
         trained = load_trained(self.model)
         trained.model.to(pick_device())
         options = {name: getattr(self, name) for name in ("num_steps", "seed", "batch_size")}
-        if self.label is None and self.guidance is not None:
-            raise ValueError(f"guidance {self.guidance} strengthens a label: give --label, too")
+        chosen = trained.sampler.guidance if self.guidance is None else self.guidance
+        options |= {"guidance": chosen}
         if self.label is not None:
-            chosen = trained.sampler.guidance if self.guidance is None else self.guidance
             labels = torch.tensor([trained.label(self.label)])
-            options |= {"condition": {"class_labels": labels}, "guidance": chosen}
+            options |= {"condition": {"class_labels": labels}}
         save_images(to_uint8(trained.draw(self.num_images, **options)), self.output)
         print(f"{self.num_images} pictures in {self.output}")
         return 0
@@ -110,6 +110,34 @@ class Recipes:
             print(scoreboard(self.results))
         else:
             print(plans({name: load_recipe(name) for name in recipe_names()}))
+        return 0
+
+
+@dataclass(frozen=True)
+class Speedrun:
+    """Race on a track: train with three seeds, judge, write an entry. Without one: the board."""
+
+    track: str | None = None  # one of those on the board
+    recipe: str | None = None  # a name, or the path of a .toml file; None: the best entry's
+    output_dir: Path | None = None  # where the runs and entry.json go; None: runs/speedrun/TRACK
+    changed: str = ""  # one line for the board: what this entry changes
+    check: Path | None = None  # only check this entry.json by the rules
+
+    def run(self) -> int:
+        from course_utils import speedrun
+
+        if self.check is not None:
+            entry = speedrun.check_entry(json.loads(self.check.read_text(encoding="utf-8")))
+            print(f"{self.check} is a valid entry of track {entry['track']!r}")
+        elif self.track is None:
+            print(speedrun.board())
+        else:
+            check_choice("track", self.track, speedrun.TRACKS)
+            track = speedrun.TRACKS[self.track]
+            recipe = load_recipe(self.recipe) if self.recipe else speedrun.best_recipe(track)
+            folder = self.output_dir or Path("runs", "speedrun", self.track)
+            print(speedrun.board(entries=[speedrun.race(track, recipe, folder, self.changed)]))
+            print(f"The entry is {folder / 'entry.json'}; CONTRIBUTING.md says where it goes")
         return 0
 
 
@@ -151,13 +179,14 @@ def main(args: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parse(args: list[str]) -> Train | Sample | Evaluate | Recipes | Push:
+def _parse(args: list[str]) -> Train | Sample | Evaluate | Recipes | Speedrun | Push:
     named = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     named.add_argument("--recipe", nargs="?")  # its fields are the other options' defaults
     recipe = load_recipe(named.parse_known_args(args)[0].recipe or "butterflies-32-cpu")
     train = Train(tyro.MISSING, Options(tyro.MISSING), recipe)
     command = tyro.conf.subcommand
-    commands = Annotated[Train, command(default=train)] | Sample | Evaluate | Recipes | Push
+    commands = Annotated[Train, command(default=train)] | Sample | Evaluate | Recipes
+    commands = commands | Speedrun | Push
     config = (tyro.conf.FlagCreatePairsOff,)
     said = io.StringIO()
     try:

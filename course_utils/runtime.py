@@ -3,6 +3,7 @@
 import os
 import platform
 import random
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -27,12 +28,17 @@ def pick_device() -> torch.device:
 
 def has_bfloat16(device: torch.device | str) -> bool:
     """Whether the hardware is made for bfloat16: NVIDIA's GPUs since Ampere, CPUs with AVX-512 BF16
-    or AMX."""
+    or AMX, unless the environment keeps the libraries from using these."""
     kind = torch.device(device).type
     if kind == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
+    allowed = (os.environ.get(name) or "ALL" for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"))
+    if kind != "cpu" or not all(re.search("BF16|FP16|AMX|AVX10|ALL|DEFAULT", a) for a in allowed):
+        return False
+    if torch.backends.cpu.get_cpu_capability() == "AVX2":  # or by ATEN_CPU_CAPABILITY
+        return False
     list_all = getattr(torch.cpu, "get_capabilities", dict)  # since torch 2.11 or so
-    return kind == "cpu" and any(list_all().get(k) for k in ("avx512_bf16", "amx_bf16"))
+    return any(list_all().get(k) for k in ("avx512_bf16", "amx_bf16"))
 
 
 def fast_arithmetic(device: torch.device | str) -> torch.autocast:

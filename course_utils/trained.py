@@ -53,16 +53,22 @@ class Trained(NamedTuple):
     ) -> Float[Tensor, "N C H W"]:
         """Pictures in model range, on the CPU; the same for the same seed.
 
-        `condition` has a row for each picture, or one for all. `guidance` is how much it counts, 1
-        as it was learned, see `Guidance`; `num_steps` None takes the sampler's.
+        `condition` has a row for each picture, or one for all; a network with classes that is given
+        none gets a class by chance for each picture. `guidance` is how much it counts, 1 as it was
+        learned, see `Guidance`; `num_steps` None takes the sampler's.
         Raises ValueError for other numbers of rows, or guidance without a condition.
         """
         check_positive(num_images=num_images, batch_size=batch_size)
-        condition = self._rows(condition, num_images)
-        if not condition and guidance != 1:
-            raise ValueError(f"guidance {guidance} strengthens a condition: pass condition, too")
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(num_images, *self.shape, generator=generator)
+        if condition is None and (num_classes := num_classes_of(self.model)):
+            labels = torch.randint(num_classes, (num_images,), generator=generator)
+            condition = {"class_labels": labels}
+        condition = self._rows(condition or {}, num_images)
+        if not condition and guidance != 1:
+            raise ValueError(
+                f"guidance {guidance} strengthens a condition, and there is none: leave it at 1"
+            )
         options = {
             "num_steps": self.sampler.num_steps if num_steps is None else num_steps,
             "prediction_type": self.prediction_type,
@@ -95,11 +101,9 @@ class Trained(NamedTuple):
             )
         return int(word)
 
-    def _rows(self, condition: Condition | None, num_images: int) -> Condition:
-        """A row for each picture; of a network with classes that is told nothing, "no label"."""
+    def _rows(self, condition: Condition, num_images: int) -> Condition:
+        """A row for each picture."""
         num_classes = num_classes_of(self.model)
-        if condition is None:
-            condition = {"class_labels": torch.tensor([num_classes])} if num_classes else {}
         for name, values in condition.items():
             if len(values) not in (1, num_images):
                 raise ValueError(

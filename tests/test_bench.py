@@ -17,6 +17,7 @@ TINY = {
         *("--pictures", "8", "--held", "50"),
     ],
     "design_choices": ["--seconds", "0.1", "--samples", "4", "--only", "1", "--output", "OUT.json"],
+    "ladder": ["--steps", "1", "--samples", "4", "--seeds", "0", "--output", "OUT.json"],
     "samplers": ["--samples", "4", "--only", "1", "--output", "OUT.json"],
     "steps": ["--steps", "2", "--matrix-size", "64", "--profiles", "smoke"],
 }
@@ -25,6 +26,7 @@ PRINTS = {
     "digits": "in the same time as the toy: ",
     "butterflies": "kernel distance at equal time: ",
     "design_choices": "sampler, 20 calls",
+    "ladder": "4 samples, floor ",
     "samplers": "4 samples, floor ",
     "steps": "peak memory, profile smoke, batch of 4: ",
 }
@@ -49,7 +51,11 @@ def test_it_runs_and_prints_its_table(name, tmp_path, monkeypatch, capsys):
 
 
 def test_every_benchmark_is_run_here():
-    training = {"train_features", "train_pretrained"}  # what they make is tested instead
+    training = {
+        "train_features",
+        "train_pretrained",
+        "speedrun_history",
+    }  # what they make is tested instead
     helpers = {"common", "predecessor"}
     assert {path.stem for path in BENCH.glob("*.py")} == {*TINY, *training, *helpers}
 

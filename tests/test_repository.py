@@ -50,7 +50,7 @@ IMPORTS = {
     "models": {"checks", "schedule"},
     "data": {"checks", "images", "language", "runtime"},
     "sampling": {"checks", "models", "schedule"},
-    "training": {"checks", "models", "schedule"},
+    "training": {"checks", "language", "models", "schedule"},
     "trained": {"checks", "models", "runtime", "sampling", "schedule"},
     "evaluation": {"checks", "data", "images", "language", "runtime"},
     "plotting": {"checks", "images", "language", "schedule"},
@@ -63,7 +63,10 @@ IMPORTS = {
         *("data", "evaluation", "images", "models", "recipes", "runtime", "schedule", "sharing"),
         *("trained", "training"),
     },
-    "cli": {"images", "recipes", "runs", "runtime", "sharing", "trained"},
+    "speedrun": {
+        *("evaluation", "images", "language", "models", "recipes", "runs", "runtime", "trained"),
+    },
+    "cli": {"checks", "images", "recipes", "runs", "runtime", "sharing", "speedrun", "trained"},
     "__init__": {
         *("_moved", "data", "evaluation", "images", "language", "models", "plotting", "runtime"),
         *("sampling", "schedule", "sharing", "trained", "training"),

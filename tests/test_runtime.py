@@ -102,9 +102,30 @@ def test_output_dir_leaves_a_read_only_folder(tmp_path, monkeypatch):
     tmp_path.chmod(stat.S_IRWXU)
 
 
+def capable(monkeypatch, able=True):
+    """As if the processor were made for bfloat16, and nothing kept the libraries from using it."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": able})
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize("name", ["ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"])
+def test_what_the_environment_forbids_is_not_used(name, monkeypatch):
+    capable(monkeypatch)
+    for allowed in ("ALL", "AVX512_CORE_AMX", "AVX512_CORE_BF16"):
+        monkeypatch.setenv(name, allowed)
+        assert runtime.has_bfloat16("cpu")
+    monkeypatch.setenv(name, "AVX2")
+    assert not runtime.has_bfloat16("cpu")
+    monkeypatch.delenv(name)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert not runtime.has_bfloat16("cpu")
+
+
 @pytest.mark.parametrize("able", [True, False])
 def test_bfloat16_is_used_where_the_processor_is_made_for_it(able, monkeypatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": able})
+    capable(monkeypatch, able)
     a = torch.eye(4)
     with fast_arithmetic("cpu"):
         assert (a @ a).dtype is (torch.bfloat16 if able else torch.float32)
@@ -113,7 +134,7 @@ def test_bfloat16_is_used_where_the_processor_is_made_for_it(able, monkeypatch):
 
 def test_fast_arithmetic_sees_the_weights_change(monkeypatch):
     """torch.autocast remembers rounded weights until its block ends, unless told otherwise."""
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    capable(monkeypatch)
     layer, x = torch.nn.Linear(4, 4), torch.ones(1, 4)
     with fast_arithmetic("cpu"):
         before = layer(x)

@@ -9,7 +9,18 @@ from diffusers import DDPMPipeline
 from tiny import tiny_unet
 from torch import nn
 
-from course_utils import NoiseSchedule, Sampler, Trained, UNet, load_trained, save_trained
+from course_utils import (
+    PRETRAINED,
+    NoiseSchedule,
+    Sampler,
+    Trained,
+    UNet,
+    find_copies,
+    frechet_distance,
+    load_digits,
+    load_trained,
+    save_trained,
+)
 from course_utils.trained import NOTE
 
 DIGITS = tuple("0123456789")
@@ -59,10 +70,21 @@ def test_each_picture_gets_its_own_condition_and_one_may_be_for_all():
     assert not torch.allclose(mixed, model.draw(4, condition=labels(0)), atol=1e-3)
 
 
-def test_told_nothing_is_told_no_label():
+def test_told_nothing_each_picture_gets_a_class_by_chance():
     for model in (trained(), pipeline_like(DIGITS)):
-        assert torch.equal(model.draw(2), model.draw(2, condition=labels(10)))
-        assert torch.equal(model.draw(2), model.draw(2, condition=labels(3), guidance=0))
+        drawn = model.draw(12)
+        of_each = torch.stack([model.draw(12, condition=labels(number)) for number in range(10)])
+        near = (of_each - drawn).abs().amax(dim=(2, 3, 4)) < 1e-4
+        chosen = near.float().argmax(dim=0)
+        assert near.sum(dim=0).min() == near.sum(dim=0).max() == 1
+        assert len(chosen.unique()) > 3
+        assert torch.equal(model.draw(12), drawn)
+
+
+def test_guidance_of_nothing_is_no_label():
+    for model in (trained(), pipeline_like(DIGITS)):
+        told = model.draw(2, condition=labels(3), guidance=0)
+        assert torch.equal(told, model.draw(2, condition=labels(10)))
 
 
 def test_guidance_pushes_away_from_no_label():
@@ -111,7 +133,7 @@ def test_what_cannot_be_drawn_is_named(options, message):
 
 
 def test_guidance_needs_a_condition():
-    with pytest.raises(ValueError, match=r"guidance 2 strengthens a condition: pass condition"):
+    with pytest.raises(ValueError, match=r"guidance 2 strengthens a condition, and there is none"):
         trained(classes=()).draw(1, guidance=2)
 
 
@@ -213,3 +235,20 @@ def test_the_sampler_refuses_what_it_cannot_do():
 def test_a_label_that_is_none_is_named_for_diffusers_networks_too():
     with pytest.raises(ValueError, match="class_labels must be from 0 to 10, got -1"):
         pipeline_like(DIGITS).draw(1, condition=labels(-1))
+
+
+# --- the weights that ship
+
+
+def test_the_parrot_that_ships_repeats_its_twenty_digits():
+    seen = load_digits("train", "offline").first(20).images
+    drawn = load_trained(PRETRAINED / "digits-parrot").draw(40, num_steps=16)
+    assert find_copies(drawn, seen).rate > 0.9
+
+
+def test_the_digits_that_ship_are_new_and_near_to_real_ones():
+    seen, held = (load_digits(split, "offline").images for split in ("train", "test"))
+    drawn = load_trained(PRETRAINED / "digits").draw(200, num_steps=16)
+    assert find_copies(drawn, seen).rate < 0.05
+    floor = frechet_distance(seen[:200], held)
+    assert frechet_distance(drawn, held) < 4 * floor

@@ -5,6 +5,7 @@ from pathlib import Path
 
 RESULTS = Path(__file__).parents[1] / "results"
 DESIGN_CHOICES, SAMPLERS = RESULTS / "design_choices.json", RESULTS / "samplers.json"
+LADDER = RESULTS / "ladder.json"
 FACTORS = ("schedule", "target", "weighting", "timesteps")
 
 
@@ -22,6 +23,14 @@ def sampler_distances():
     Written by tests/bench/samplers.py, whose machine, sample count and floor are in `.attrs`.
     """
     return _table(SAMPLERS)
+
+
+def ladder():
+    """Each rung of notebook 02's ladder with each seed, one row (a pandas DataFrame).
+
+    Written by tests/bench/ladder.py, whose machine, sample count and floor are in `.attrs`.
+    """
+    return _table(LADDER)
 
 
 def _table(file: Path):

@@ -7,7 +7,13 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from course_utils.evaluation.features import SHIPPED, FeatureNetwork, Inception, Pictures
+from course_utils.evaluation.features import (
+    NETWORKS,
+    SHIPPED,
+    FeatureNetwork,
+    Inception,
+    Pictures,
+)
 from course_utils.language import _
 
 CONFIDENT = 0.8  # a probability above this counts as sure
@@ -55,7 +61,7 @@ def classify(pictures: Pictures, features: str | nn.Module = "auto") -> Classes:
     """
     network = pick_features(features, pictures)
     if not hasattr(network, "classify"):
-        raise TypeError(f"{features!r} gives features, no classes: use {', '.join(SHIPPED)}")
+        raise TypeError(f"{features!r} gives features, no classes: use {', '.join(NETWORKS)}")
     with torch.no_grad():
         parts = [network.classify(batch) for batch in pictures.cpu().split(250)]
     sureness, chosen = torch.cat(parts).max(dim=1)
@@ -131,7 +137,7 @@ def pick_features(features: str | nn.Module, pictures: Pictures) -> nn.Module:
         for name, (channels, *_) in SHIPPED.items():
             if channels == num_channels:
                 features = name
-    wanted = SHIPPED.get(features, (None,))[0]
+    wanted = SHIPPED.get(features.removesuffix("-second"), (None,))[0]
     if features == "auto" or wanted not in (None, num_channels):
         raise ValueError(
             f"pictures must have 1 channel (digits) or 3 (butterflies), got {num_channels} for "

@@ -1,5 +1,7 @@
 """What a small classifier notices in a picture: the features on which distances are measured."""
 
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -13,6 +15,7 @@ from course_utils.runtime import PRETRAINED
 
 Pictures = Float[Tensor, "_ _ _ _"] | UInt8[Tensor, "_ _ _ _"]
 SHIPPED = {"digits": (1, 10, 28), "butterflies": (3, 12, 32)}  # channels, classes, pixels
+SECOND = "{}-second"  # another network for the same pictures, which sees them with other eyes
 
 
 class FeatureNetwork(nn.Module):
@@ -41,15 +44,14 @@ class FeatureNetwork(nn.Module):
 
     @classmethod
     def shipped(cls, name: str) -> "FeatureNetwork":
-        """The one for `"digits"` or `"butterflies"`, trained by tests/bench/train_features.py.
-
-        Raises ValueError for another name.
+        """The one for `"digits"` or `"butterflies"`, or for each the second, `"digits-second"`,
+        trained by tests/bench/train_features.py. Raises ValueError for another name.
         """
         from safetensors.torch import load_file
 
-        check_choice("features", name, SHIPPED)
+        check_choice("features", name, NETWORKS)
         with torch.device("meta"):  # no random weights are drawn to be overwritten
-            network = cls(*SHIPPED[name])
+            network = NETWORKS[name]()
         network.load_state_dict(load_file(weights_file(name)), assign=True)
         return network.eval().requires_grad_(False)
 
@@ -62,6 +64,27 @@ class FeatureNetwork(nn.Module):
     def classify(self, x: Pictures) -> Float[Tensor, "_ classes"]:
         """The probability of each class."""
         return self.head(self.forward(x)).softmax(dim=1)
+
+
+class SecondNetwork(FeatureNetwork):
+    """The same task learned by other layers: small kernels with strides, averages at the end.
+
+    Whoever comes near to real pictures only by what the first notices is found out by this one.
+    """
+
+    def __init__(self, num_channels: int, num_classes: int, size: int):
+        super().__init__(num_channels, num_classes, size)
+        widths = (num_channels, 24, 48, self.num_features)
+        layers = []
+        for before, width in pairwise(widths):
+            layers += [nn.Conv2d(before, width, 3, padding=1), nn.GELU()]
+            layers += [nn.Conv2d(width, width, 3, stride=2, padding=1), nn.GELU()]
+        self.features = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+NETWORKS = {name: partial(FeatureNetwork, *sizes) for name, sizes in SHIPPED.items()} | {
+    SECOND.format(name): partial(SecondNetwork, *sizes) for name, sizes in SHIPPED.items()
+}
 
 
 class Inception(nn.Module):
@@ -84,4 +107,4 @@ class Inception(nn.Module):
 
 def weights_file(name: str) -> Path:
     """Where the weights of the shipped network `name` lie."""
-    return PRETRAINED / f"{name}_features.safetensors"
+    return PRETRAINED / f"{name.replace('-', '_')}_features.safetensors"

@@ -26,10 +26,12 @@ class EMA:
         """shadow ← decay * shadow + (1 - decay) * weights."""
         self.num_updates += 1
         decay = min(self.decay, (1 + self.num_updates) / (10 + self.num_updates))
-        for shadow, weights in zip(self.shadow, _weights(model), strict=True):
-            if shadow.is_floating_point():
-                shadow.lerp_(weights, 1 - decay)
-            else:
+        pairs = [*zip(self.shadow, _weights(model), strict=True)]
+        numbers = [pair for pair in pairs if pair[0].is_floating_point()]
+        if numbers:
+            torch._foreach_lerp_(*map(list, zip(*numbers, strict=True)), 1 - decay)
+        for shadow, weights in pairs:
+            if not shadow.is_floating_point():
                 shadow.copy_(weights)
 
     @torch.no_grad()

@@ -1,6 +1,7 @@
 """The optimizers of `train`: AdamW, and Muon, which learns more from each step."""
 
 import re
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -22,22 +23,34 @@ def make_optimizer(model: nn.Module, lr: float, optimizer: str = "adamw") -> tor
     return torch.optim.AdamW(model.parameters(), lr)
 
 
-def orthogonalise(matrices: Float[Tensor, "k m n"]) -> Float[Tensor, "k m n"]:
+def orthogonalise(matrices: Sequence[Float[Tensor, "_ _"]]) -> list[Float[Tensor, "_ _"]]:
     """Nearly U Vᵀ of each U S Vᵀ: singular values come to lie between about 0.7 and 1.2.
 
-    Five steps of a polynomial (Jordan 2024), here of the small product X Xᵀ, and in float32 even
-    inside autocast: fewer digits would not hold.
+    Five steps of a polynomial (Jordan 2024), here of the small product X Xᵀ, so that all matrices
+    whose shorter side is equally long go through it together; and in float32 even inside autocast:
+    fewer digits would not hold.
     """
-    if matrices.shape[-2] > matrices.shape[-1]:
-        return orthogonalise(matrices.mT).mT
-    with torch.autocast(matrices.device.type, enabled=False):
-        x = matrices / (matrices.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-        product, polynomial = x @ x.mT, torch.eye(x.shape[-2], device=x.device)
-        for _ in range(5):
-            step = 2.0315 * product @ product - 4.775 * product
-            step.diagonal(dim1=-2, dim2=-1).add_(3.4445)
-            polynomial, product = step @ polynomial, step @ product @ step
-        return polynomial @ x
+    with torch.autocast(matrices[0].device.type, enabled=False):
+        wide = [x if x.shape[0] <= x.shape[1] else x.T for x in matrices]
+        wide = list(torch._foreach_div(wide, [n + 1e-7 for n in torch._foreach_norm(wide)]))
+        alike: dict[int, list[int]] = {}
+        for place, x in enumerate(wide):
+            alike.setdefault(len(x), []).append(place)
+        for places in alike.values():
+            products = torch.stack([wide[place] @ wide[place].T for place in places])
+            for place, polynomial in zip(places, _polynomial(products), strict=True):
+                wide[place] = polynomial @ wide[place]
+    return [x if x.shape == m.shape else x.T for x, m in zip(wide, matrices, strict=True)]
+
+
+def _polynomial(product: Float[Tensor, "k m m"]) -> Float[Tensor, "k m m"]:
+    """That which, times X, is X after five steps; `product` is X Xᵀ."""
+    polynomial = torch.eye(product.shape[-1], device=product.device)
+    for _ in range(5):
+        step = 2.0315 * product @ product - 4.775 * product
+        step.diagonal(dim1=-2, dim2=-1).add_(3.4445)
+        polynomial, product = step @ polynomial, step @ product @ step
+    return polynomial
 
 
 def inner_matrices(model: nn.Module) -> list[nn.Parameter]:
@@ -85,24 +98,26 @@ class Muon(torch.optim.AdamW):
         """One step of both. Raises ValueError for a closure."""
         if closure is not None:
             raise ValueError("Muon takes no closure: call loss.backward() before step()")
-        alike: dict[torch.Size, list[nn.Parameter]] = {}
-        for weights in self.param_groups[1]["params"]:
-            if weights.grad is not None:
-                alike.setdefault(weights.flatten(1).shape, []).append(weights)
-        for shape, members in alike.items():
-            averages = torch.stack([self._average(weights) for weights in members])
-            length = 0.2 * max(shape) ** 0.5 * self.param_groups[1]["lr"]
-            for weights, update in zip(members, orthogonalise(averages), strict=True):
-                weights.mul_(1 - self.param_groups[1]["lr"] * self.weight_decay)
-                weights.sub_(length * update.reshape(weights.shape))
-                weights.grad = None  # so that AdamW passes it by
+        group = self.param_groups[1]
+        moved = [weights for weights in group["params"] if weights.grad is not None]
+        if moved:
+            updates = orthogonalise(self._averages(moved))
+            lengths = [-0.2 * max(u.shape) ** 0.5 * group["lr"] for u in updates]
+            torch._foreach_mul_(updates, lengths)
+            torch._foreach_mul_(moved, 1 - group["lr"] * self.weight_decay)
+            updates = [u.reshape(weights.shape) for u, weights in zip(updates, moved, strict=True)]
+            torch._foreach_add_(moved, updates)
+        for weights in moved:
+            weights.grad = None  # so that AdamW passes it by
         super().step()
 
-    def _average(self, weights: nn.Parameter) -> Float[Tensor, "m n"]:
-        """The gradients' running average, looking one step ahead (Nesterov's)."""
-        gradient, state = weights.grad.float(), self.state[weights]
-        if not state:
-            state["step"] = torch.zeros(())  # AdamW expects one of each weight
-            state["average"] = torch.zeros_like(gradient)
-        state["average"].lerp_(gradient, 1 - self.momentum)
-        return gradient.lerp(state["average"], self.momentum).flatten(1)
+    def _averages(self, moved: list[nn.Parameter]) -> list[Float[Tensor, "_ _"]]:
+        """The gradients' running averages, looking one step ahead (Nesterov's), as matrices."""
+        gradients = [weights.grad.float() for weights in moved]
+        for weights, gradient in zip(moved, gradients, strict=True):
+            if not self.state[weights]:
+                step, average = torch.zeros(()), torch.zeros_like(gradient)
+                self.state[weights] = {"step": step, "average": average}  # AdamW expects a step
+        averages = [self.state[weights]["average"] for weights in moved]
+        torch._foreach_lerp_(averages, gradients, 1 - self.momentum)
+        return [g.flatten(1) for g in torch._foreach_lerp(gradients, averages, self.momentum)]

@@ -1,8 +1,8 @@
 """Digits: the course's recipe beside the predecessor's toy: `python tests/bench/digits.py`.
 
-One run trains the toy for `--seconds`, then the course's network for a fifteenth of that and for
-all of it, and prints the table of distances and the ratios. `--output-dir` keeps the samples as
-.npz files, uint8 (N, 1, 28, 28), for another judge.
+One run trains the toy for `--seconds`, then the network of the recipe `digits-cpu` for a thirtieth
+of that and for all of it, and prints the table of distances and the ratios. `--output-dir` keeps
+the samples as .npz files, uint8 (N, 1, 28, 28), for another judge.
 """
 
 import argparse
@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-from common import digit_recipe, draw, step_seconds, train_for
+from common import arithmetic, step_seconds, told_digits, train_for
 from predecessor import draw_with_toy, train_toy
 
-from course_utils import load_digits, seed_everything, to_uint8
+from course_utils import Sampler, Trained, load_digits, seed_everything, to_uint8
 from course_utils.evaluation.distances import compare
 from course_utils.runtime import hardware
 
@@ -27,25 +27,31 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--output-dir", type=Path)
     args = options.parse_args()
-    seen, held = (load_digits(split, args.source).images for split in ("train", "test"))
+    data, held = load_digits("train", args.source), load_digits("test", args.source).images
 
     seed_everything(args.seed)
-    toy, steps = train_toy(seen, args.seconds)
+    toy, steps = train_toy(data.images, args.seconds)
     name = f"the predecessor's toy, {args.seconds:.0f} s, {steps} steps"
     drawn = {name: draw_with_toy(toy, args.samples)}
-    pace = step_seconds(digit_recipe(seen, args.seed), args.seconds / 10)
-    for seconds in (args.seconds / 15, args.seconds):
-        recipe = digit_recipe(seen, args.seed)
+    pace = step_seconds(told_digits(data, args.seed), args.seconds / 10)
+    for seconds in (args.seconds / 30, args.seconds):
+        recipe = told_digits(data, args.seed)
         started = time.perf_counter()
         model = train_for(seconds, recipe, pace)
         took = time.perf_counter() - started
         name = f"the course's UNet, {took:.0f} s of {seconds:.3g} s"
-        drawn[name] = draw(model, recipe, args.samples, args.calls, eta=1.0)
-    table = compare(drawn, held, seen)
-    print(f"{hardware()}, seed {args.seed}, {len(seen)} digits ({args.source})")
+        how = (
+            recipe["prediction_type"],
+            (1, 28, 28),
+            Sampler(num_steps=args.calls, order=1, eta=1.0),
+        )
+        with arithmetic(recipe):
+            drawn[name] = Trained(model, recipe["schedule"], *how).draw(args.samples)
+    table = compare(drawn, held, data.images)
+    print(f"{hardware()}, seed {args.seed}, {len(data)} digits ({args.source})")
     print(table.round(2).to_string())
     toy_distance, soon, same_time, _ = table.iloc[:, 0]
-    print(f"15 times sooner than the toy: {toy_distance / soon:.1f} times nearer")
+    print(f"30 times sooner than the toy: {toy_distance / soon:.1f} times nearer")
     print(f"in the same time as the toy: {toy_distance / same_time:.1f} times nearer")
     if args.output_dir:
         args.output_dir.mkdir(parents=True, exist_ok=True)

@@ -3,11 +3,13 @@
 For the networks of both notebooks: steps and pictures per second, the share of loader, forward,
 backward, optimizer and EMA, and the arithmetic rate beside that of one large matrix product on the
 same machine, each in float32, with channels last and, where the hardware is made for it, with
-bfloat16; on a GPU also compiled. Then the peak memory of each profile's batch size, each in a
-process of its own.
+bfloat16; on a GPU also compiled. Then a roofline, by kind of operation: its share of the time,
+operations, bytes read, and the rates beside those of the machine. Then the peak memory of each
+profile's batch size, each in a process of its own.
 """
 
 import argparse
+import math
 import subprocess
 import sys
 import time
@@ -20,6 +22,7 @@ import pandas
 import torch
 from common import DEVICE, butterfly_recipe, digit_recipe
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from course_utils import EMA, cycle, diffusion_loss, draw_butterflies, load_digits, make_optimizer
@@ -30,6 +33,26 @@ RECIPES = {
     "butterflies": (butterfly_recipe, cache(lambda: draw_butterflies(1000, 32)[0])),
 }
 BATCHES = {"smoke": 4, "cpu": 16, "gpu": 128}  # notebook 01's
+KINDS = {  # of operations, as the profiler and the counter call them
+    "convolution, forward": (
+        "aten::mkldnn_convolution",
+        "aten::convolution",
+        "aten::_conv_depthwise2d",
+    ),
+    "convolution, backward": ("aten::convolution_backward",),
+    "matrix products": ("aten::mm", "aten::bmm", "aten::addmm"),
+    "normalisation": ("aten::native_group_norm", "aten::native_group_norm_backward"),
+    "activation": ("aten::silu", "aten::silu_backward"),
+    "copies": ("aten::copy_", "aten::cat", "aten::upsample_nearest2d"),
+    "elementwise": (
+        "aten::add",
+        "aten::add_",
+        "aten::mul",
+        "aten::mul_",
+        "aten::lerp_",
+        "aten::sub",
+    ),
+}
 PARTS = ("loader", "forward", "backward", "optimizer", "EMA")
 
 
@@ -99,6 +122,64 @@ def step_parts(recipe: dict, device: torch.device, variant: str, num_steps: int)
     return {part: seconds / num_steps for part, seconds in sums.items()}
 
 
+def step_of(recipe: dict) -> Callable[[], None]:
+    """One training step in float32, to be called again and again."""
+    model = recipe["model"]
+    optimizer, ema = make_optimizer(model, recipe["lr"], recipe["optimizer"]), EMA(model)
+    batches = cycle(recipe["loader"])
+
+    def step() -> None:
+        diffusion_loss(
+            model, recipe["schedule"], next(batches), prediction_type="v_prediction"
+        ).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        ema.update(model)
+
+    return step
+
+
+def kind_of(operation: str) -> str:
+    """The row of the roofline that an operation belongs to."""
+    return next((kind for kind, names in KINDS.items() if operation in names), "the rest")
+
+
+def roofline(name: str, num_steps: int, matrix_size: int) -> list[dict]:
+    """For each kind of operation: its share, and how near to the machine's limits it comes."""
+    make, pictures = RECIPES[name]
+    step = step_of(make(pictures()))
+    for _ in range(3):
+        step()
+    with FlopCounterMode(display=False) as counter:
+        step()
+    work, took, read = dict.fromkeys((*KINDS, "the rest"), 0.0), {}, {}
+    for operation, count in counter.get_flop_counts()["Global"].items():
+        work[kind_of(f"{operation}".replace("aten.", "aten::"))] += count / 1e9
+    with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as recorded:
+        for _ in range(num_steps):
+            step()
+    for event in recorded.key_averages(group_by_input_shape=True):
+        kind = kind_of(event.key)
+        sizes = [math.prod(shape) for shape in event.input_shapes if shape]
+        took[kind] = took.get(kind, 0.0) + event.self_cpu_time_total / 1e6 / num_steps
+        read[kind] = read.get(kind, 0.0) + 4 * sum(sizes) * event.count / 1e9 / num_steps
+    limit, all_of_it = matrix_rate(DEVICE, torch.float32, matrix_size), sum(took.values())
+    return [
+        {
+            "network": name,
+            "operations": kind,
+            "share of time": f"{took[kind] / all_of_it:.1%}",
+            "GFLOP": round(work[kind], 2),
+            "GB read": round(read[kind], 3) if kind in KINDS else "-",
+            "GFLOP/s": round(work[kind] / took[kind]),
+            "of a matrix product": f"{work[kind] / took[kind] / limit:.0%}",
+            "GB/s": round(read[kind] / took[kind], 1) if kind in KINDS else "-",
+        }
+        for kind in work
+        if took.get(kind)
+    ]
+
+
 def variants(device: torch.device) -> list[str]:
     """The kinds of arithmetic that the device is made for."""
     low = ["bfloat16", "bfloat16, channels last"] if has_bfloat16(device) else []
@@ -159,10 +240,14 @@ def main() -> None:
         for variant in variants(DEVICE)
     ]
     print(pandas.DataFrame(rows).to_string(index=False))
-    for profile in args.profiles:
-        command = [sys.executable, __file__, "--peak-memory", str(BATCHES[profile])]
+    if DEVICE.type == "cpu":
+        for name in RECIPES:
+            rows = roofline(name, args.steps, args.matrix_size)
+            print(pandas.DataFrame(rows).to_string(index=False))
+    for name in args.profiles:
+        command = [sys.executable, __file__, "--peak-memory", str(BATCHES[name])]
         peak = subprocess.check_output(command, text=True).strip()
-        print(f"peak memory, profile {profile}, batch of {BATCHES[profile]}: {peak}")
+        print(f"peak memory, profile {name}, batch of {BATCHES[name]}: {peak}")
     return None
 
 

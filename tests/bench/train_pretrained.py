@@ -1,66 +1,97 @@
-"""Trains the butterfly pipeline that ships: `python tests/bench/train_pretrained.py [num_steps]`.
+"""Trains the weights that ship: `python tests/bench/train_pretrained.py NAME [num_steps]`.
 
-Its 10,000 training pictures are drawn with another seed than the notebooks' data. A checkpoint is
-saved every 1,000 steps; the weights are stored as float16, which halves the file.
+`butterflies-32` is a pipeline; its 10,000 training pictures are drawn with another seed than the
+notebooks' data. `digits` is notebook 02's last network, trained longer, and `digits-parrot` the
+same on 20 digits. Saved every 1,000 steps, as float16, which halves the files.
 """
 
+import copy
 import sys
 import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import torch
 from common import butterfly_unet
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from torch import nn
 from tqdm import tqdm
 
 from course_utils import (
     EMA,
     PRETRAINED,
     NoiseSchedule,
+    Sampler,
+    Trained,
+    TrainStep,
+    UNet,
     draw_butterflies,
+    load_digits,
+    logit_normal,
     make_loader,
     pick_device,
+    save_trained,
     seed_everything,
     train,
 )
 
+DEVICE = pick_device()
+Training = tuple[Trained, EMA, Iterator[TrainStep], int]
 
-def main(num_steps: int = 8_000, batch_size: int = 32) -> None:
-    generator, device = seed_everything(0), pick_device()
-    images, _ = draw_butterflies(10_000, 32, seed=1)
-    loader = make_loader(images, batch_size, flip=True, generator=generator, device=device)
-    scheduler = DDPMScheduler(
-        beta_schedule="squaredcos_cap_v2",
-        prediction_type="v_prediction",
-        timestep_spacing="trailing",
+
+def butterflies(num_steps: int = 8_000) -> Training:
+    """The pipeline of notebook 01's first cell."""
+    generator, (images, _) = seed_everything(0), draw_butterflies(10_000, 32, seed=1)
+    loader = make_loader(images, 32, flip=True, generator=generator, device=DEVICE)
+    model, schedule = butterfly_unet((16, 32, 64, 112)).to(DEVICE), NoiseSchedule.cosine(1000)
+    ema, options = EMA(model, decay=0.999), {"lr": 2e-3, "generator": generator}
+    options |= {"num_steps": num_steps, "prediction_type": "v_prediction", "ema": ema}
+    trained = Trained(model, schedule, "v_prediction", (3, 32, 32), Sampler(num_steps=20, order=2))
+    return trained, ema, train(model, loader, schedule, **options), num_steps
+
+
+def digits(num_steps: int = 3_000, num_digits: int | None = None) -> Training:
+    """The last network of notebook 02's ladder."""
+    generator, data = seed_everything(0), load_digits("train", "offline").first(num_digits)
+    loader = make_loader(data, 64, generator=generator, device=DEVICE)
+    model, schedule = UNet(channels=(32, 64)).to(DEVICE), NoiseSchedule.straight(1000)
+    ema, options = EMA(model, decay=0.998), {"lr": 6e-3, "generator": generator}
+    options |= {"num_steps": num_steps, "prediction_type": "v_prediction", "ema": ema}
+    options |= {"optimizer": "muon", "timestep_sampling": partial(logit_normal, mean=0.4, std=0.8)}
+    trained = Trained(
+        model, schedule, "v_prediction", (1, 28, 28), Sampler(num_steps=50, order=1, eta=1.0)
     )
-    model = butterfly_unet((16, 32, 64, 112)).to(device)
-    ema = EMA(model, decay=0.999)
-    schedule = NoiseSchedule(scheduler.alphas_cumprod)
+    return trained, ema, train(model, loader, schedule, **options), num_steps
+
+
+def parrot(num_steps: int = 1_000) -> Training:
+    """What becomes of the same network with 20 digits."""
+    return digits(num_steps, num_digits=20)
+
+
+NAMES = {
+    "butterflies-32": butterflies,
+    "digits": digits,
+    "digits-parrot": parrot,
+}
+
+
+def main(name: str, *num_steps: str) -> None:
+    trained, ema, steps, number = NAMES[name](*map(int, num_steps))
     started = time.perf_counter()
-    steps = train(
-        model,
-        loader,
-        schedule,
-        num_steps=num_steps,
-        lr=2e-3,
-        prediction_type="v_prediction",
-        ema=ema,
-        generator=generator,
-    )
-    for done in tqdm(steps, total=num_steps):
-        if done.step % 1000 == 0 or done.step == num_steps:
-            save(model, ema, scheduler)
+    for done in tqdm(steps, total=number, disable=None):
+        if done.step % 1000 == 0 or done.step == number:
+            save(trained, ema, PRETRAINED / name)
             seconds = time.perf_counter() - started
             print(f"step {done.step}, loss {done.loss:.4f}, {seconds:.0f} s", flush=True)
 
 
-def save(model: UNet2DModel, ema: EMA, scheduler: DDPMScheduler) -> None:
-    """The averaged weights as a pipeline of float16 numbers."""
-    average = UNet2DModel.from_config(model.config)
+def save(trained: Trained, ema: EMA, folder: Path) -> None:
+    """The averaged weights as float16 numbers."""
+    average: nn.Module = copy.deepcopy(trained.model)
     ema.copy_to(average)
-    folder = PRETRAINED / "butterflies-32"
-    DDPMPipeline(unet=average.to(torch.float16), scheduler=scheduler).save_pretrained(folder)
+    save_trained(trained._replace(model=average.cpu().to(torch.float16)), folder)
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*sys.argv[1:])

@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import jaxtyping
 import numpy as np
 import pytest
 import torch
 
-from course_utils import draw_butterflies, load_trained, to_pil
+from course_utils import Sampler, draw_butterflies, load_trained, to_pil
 from course_utils.cli import main
 from course_utils.evaluation.distances import agreement
 from course_utils.recipes import load_recipe, parse_recipe
@@ -25,6 +26,7 @@ RECIPES = {
         *("--model.attention", "False", "True"),
     ],
 }
+SUMS = 1e-4  # float32 sums in another order, grown in six updates
 SMALL = ["--training.batch-size", "8", "--training.precision", "float32", "--max-steps", "6"]
 SMALL += ["--sampler.num-steps", "2", "--checkpoint-every", "2"]
 LAUNCH = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines", "1"]
@@ -115,13 +117,13 @@ def test_two_processes_give_the_losses_of_one(finished, tmp_path):
     process = start(recipe, tmp_path / "two", launcher=LAUNCH)
     output, _ = process.communicate()
     assert process.returncode == 0, output
-    assert losses(tmp_path / "two") == pytest.approx(losses(finished / recipe), abs=1e-5)
+    assert losses(tmp_path / "two") == pytest.approx(losses(finished / recipe), rel=SUMS)
 
 
 def test_parts_of_a_batch_are_told_their_own_labels(finished, tmp_path):
     recipe = "digits-classes-cpu"
     assert main(words(recipe, tmp_path / "parts", "--training.accumulation", "4")) == 0
-    assert losses(tmp_path / "parts") == pytest.approx(losses(finished / recipe), abs=1e-5)
+    assert losses(tmp_path / "parts") == pytest.approx(losses(finished / recipe), rel=SUMS)
 
 
 def test_what_is_dropped_is_a_function_of_seed_and_step():
@@ -136,7 +138,9 @@ def test_what_is_dropped_is_a_function_of_seed_and_step():
 
 def test_a_run_without_classes_sees_the_chance_that_it_saw_before():
     """The mask is drawn last: timesteps and noise are those of the recipe without labels."""
-    told, plain = (load_recipe(name) for name in ("digits-classes-cpu", "digits-cpu"))
+    told = load_recipe("digits-classes-cpu")
+    untold = replace(told.model, num_classes=None), replace(told.training, drop=0.0)
+    plain = replace(told, model=untold[0], training=untold[1], sampler=Sampler())
     cpu = torch.device("cpu")
     for ours, theirs in zip(
         draw_chance(told, 0, 5, cpu)[:3], draw_chance(plain, 0, 5, cpu)[:3], strict=True
@@ -185,7 +189,6 @@ def test_guidance_and_steps_change_what_is_drawn(finished, tmp_path):
     [
         (["--label", "seven"], "label must be one of 0, 1, 2"),
         (["--label", "10"], "a number below 10; got '10'"),
-        (["--guidance", "3"], "guidance 3.0 strengthens a label: give --label, too"),
         (["--num-steps", "0"], "num_steps must"),
         (["--num-images", "0"], "num_images must be at least 1, got 0"),
     ],
@@ -254,7 +257,7 @@ def test_the_subfolders_of_a_folder_are_its_classes(streaming, tmp_path):
 def test_a_recipe_from_before_there_were_classes_is_the_same_recipe():
     from dataclasses import asdict
 
-    table = asdict(load_recipe("digits-cpu"))
+    table = asdict(load_recipe("butterflies-32-cpu"))
     for section, field in (("model", "num_classes"), ("training", "drop"), ("sampler", "guidance")):
         del table[section][field]
-    assert parse_recipe(table) == load_recipe("digits-cpu")
+    assert parse_recipe(table) == load_recipe("butterflies-32-cpu")

@@ -115,7 +115,7 @@ def test_training_with_muon_lowers_the_loss(generator):
 def test_all_directions_come_out_about_equally_long(shape):
     torch.manual_seed(0)
     matrices = torch.randn(shape)
-    found = orthogonalise(matrices)
+    found = torch.stack(orthogonalise([*matrices]))
     u, _, vh = torch.linalg.svd(matrices, full_matrices=False)
     along = torch.diagonal(u.mT @ found @ vh.mT, dim1=-2, dim2=-1)
     assert (along > 0.3).all()  # the shortest directions need more than five steps
@@ -125,10 +125,19 @@ def test_all_directions_come_out_about_equally_long(shape):
 
 def test_autocast_changes_nothing():
     torch.manual_seed(0)
-    matrices = torch.randn(2, 32, 288)
+    matrices = [torch.randn(32, 288), torch.randn(32, 576), torch.randn(64, 16)]
     with torch.autocast("cpu", torch.bfloat16):
         inside = orthogonalise(matrices)
-    assert torch.equal(inside, orthogonalise(matrices))
+    for ours, outside in zip(inside, orthogonalise(matrices), strict=True):
+        assert torch.equal(ours, outside)
+
+
+def test_what_goes_through_together_comes_out_as_alone():
+    torch.manual_seed(0)
+    matrices = [torch.randn(16, 144), torch.randn(8, 72), torch.randn(16, 32), torch.randn(40, 16)]
+    for matrix, together in zip(matrices, orthogonalise(matrices), strict=True):
+        assert together.shape == matrix.shape
+        torch.testing.assert_close(orthogonalise([matrix])[0], together, rtol=0, atol=1e-6)
 
 
 def test_what_cannot_be_used_is_named():
