@@ -43,10 +43,10 @@ def main() -> None:
         how = (
             recipe["prediction_type"],
             (1, 28, 28),
-            Sampler(num_steps=args.calls, order=1, eta=1.0),
+            Sampler(num_steps=args.calls // 2, order=1, eta=1.0),
         )
         with arithmetic(recipe):
-            drawn[name] = Trained(model, recipe["schedule"], *how).draw(args.samples)
+            drawn[name] = Trained(model, recipe["schedule"], *how).draw(args.samples, guidance=1.3)
     table = compare(drawn, held, data.images)
     print(f"{hardware()}, seed {args.seed}, {len(data)} digits ({args.source})")
     print(table.round(2).to_string())

@@ -26,9 +26,9 @@ RECIPES = {
         *("--model.attention", "False", "True"),
     ],
 }
-SUMS = 1e-4  # float32 sums in another order, grown in six updates
 SMALL = ["--training.batch-size", "8", "--training.precision", "float32", "--max-steps", "6"]
 SMALL += ["--sampler.num-steps", "2", "--checkpoint-every", "2"]
+SMALL += ["--training.lr", "2e-3"]  # a higher rate makes the last bits of sums grow
 LAUNCH = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines", "1"]
 LAUNCH += ["--mixed_precision", "no", "--dynamo_backend", "no", "--num_processes", "2"]
 each_recipe = pytest.mark.parametrize("recipe", RECIPES)
@@ -117,13 +117,13 @@ def test_two_processes_give_the_losses_of_one(finished, tmp_path):
     process = start(recipe, tmp_path / "two", launcher=LAUNCH)
     output, _ = process.communicate()
     assert process.returncode == 0, output
-    assert losses(tmp_path / "two") == pytest.approx(losses(finished / recipe), rel=SUMS)
+    assert losses(tmp_path / "two") == pytest.approx(losses(finished / recipe), abs=1e-5)
 
 
 def test_parts_of_a_batch_are_told_their_own_labels(finished, tmp_path):
     recipe = "digits-classes-cpu"
     assert main(words(recipe, tmp_path / "parts", "--training.accumulation", "4")) == 0
-    assert losses(tmp_path / "parts") == pytest.approx(losses(finished / recipe), rel=SUMS)
+    assert losses(tmp_path / "parts") == pytest.approx(losses(finished / recipe), abs=1e-5)
 
 
 def test_what_is_dropped_is_a_function_of_seed_and_step():
