@@ -11,7 +11,12 @@ from course_utils.data import (
     make_loader,
 )
 from course_utils.data.butterflies import SPECIES, draw_butterflies
-from course_utils.evaluation.benchmarks import design_choices, ladder, sampler_distances
+from course_utils.evaluation.benchmarks import (
+    design_choices,
+    fresh_noise,
+    ladder,
+    sampler_distances,
+)
 from course_utils.evaluation.butterfly_laws import asymmetry, off_palette
 from course_utils.evaluation.copies import find_copies
 from course_utils.evaluation.distances import (
@@ -21,6 +26,7 @@ from course_utils.evaluation.distances import (
     frechet_distance,
     kernel_distance,
 )
+from course_utils.evaluation.neighbours import precision_recall
 from course_utils.images import (
     from_pil,
     make_grid,
@@ -64,6 +70,7 @@ _PLOTS = (
     "show_corruption",
     "show_film",
     "show_images",
+    "show_poster",
     "show_rows",
 )
 
@@ -74,6 +81,7 @@ __all__ = [
     "logit_normal",
     "steps_within",
     "ladder",
+    "fresh_noise",
     "load_trained",
     "design_choices",
     "call_model",
@@ -118,6 +126,7 @@ __all__ = [
     "output_dir",
     "pick_device",
     "pick_profile",
+    "precision_recall",
     "sample",
     "seed_everything",
     "set_language",

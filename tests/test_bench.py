@@ -18,6 +18,10 @@ TINY = {
     ],
     "design_choices": ["--seconds", "0.1", "--samples", "4", "--only", "1", "--output", "OUT.json"],
     "ladder": ["--steps", "1", "--samples", "4", "--seeds", "0", "--output", "OUT.json"],
+    "fresh_noise": [
+        *("--steps", "1", "--calls", "2", "--samples", "4", "--seeds", "0"),
+        *("--output", "OUT.json"),
+    ],
     "samplers": ["--samples", "4", "--only", "1", "--output", "OUT.json"],
     "steps": ["--steps", "2", "--matrix-size", "64", "--profiles", "smoke"],
 }
@@ -27,6 +31,7 @@ PRINTS = {
     "butterflies": "kernel distance at equal time: ",
     "design_choices": "sampler, 20 calls",
     "ladder": "4 samples, floor ",
+    "fresh_noise": "4 samples, floor ",
     "samplers": "4 samples, floor ",
     "steps": "peak memory, profile smoke, batch of 4: ",
 }
@@ -61,7 +66,7 @@ def test_every_benchmark_is_run_here():
 
 
 def test_the_benchmarks_that_the_page_names_are_there():
-    page = (BENCH.parents[1] / "README.md").read_text(encoding="utf-8")
+    page = (BENCH / "README.md").read_text(encoding="utf-8")
     named = re.findall(r"python tests/bench/(\w+)\.py", page)
     assert {"digits", "butterflies", "design_choices", "samplers", "steps"} <= set(named)
     assert set(named) <= set(TINY)

@@ -54,6 +54,10 @@ ANSWERS = {
         "    amount = amount.reshape(-1, 1, 1, 1)\n"
         "    return (1 - amount) * x + amount * noise",
     ),
+    "frechet": (
+        "def my_frechet(a, b):\n    return (a.mean() - b.mean()) ** 2",
+        "def my_frechet(a, b):\n    return (a.mean() - b.mean()) ** 2 + (a.std() - b.std()) ** 2",
+    ),
 }
 KERNEL_IS_IDLE = """() => {
   const kernel = window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel;

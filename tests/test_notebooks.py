@@ -21,6 +21,7 @@ import papermill
 import pytest
 import torch
 from course import FOLDERS, read_course
+from diffusers import DDPMScheduler
 from IPython.core.inputtransformer2 import TransformerManager
 from PIL import Image
 
@@ -243,43 +244,41 @@ def test_stored_outputs_belong_to_the_stored_source(path):
     assert notebook.metadata.executed == signed, "run python .ci/notebooks.py"
 
 
-# --- what notebook 02 builds is what the package holds
+# --- what notebook 01 writes out is what the libraries hold
 
 
-def lift(cell_id, **names):
-    """The functions and classes that one cell of notebook 02 defines."""
-    tree = ast.parse(cell_of(read(SCRATCH), cell_id).source)
-    tree.body = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
-    namespace = {"torch": torch, "nn": torch.nn, "F": torch.nn.functional, **names}
-    exec(compile(tree, cell_id, "exec"), namespace)
-    return SimpleNamespace(**namespace)
+INTRODUCTION = NOTEBOOKS[0]
 
 
-def test_the_notebooks_corrupt_is_the_packages():
-    x, noise = torch.rand(4, 1, 5, 5), torch.rand(4, 1, 5, 5)
-    amount = torch.linspace(0, 1, 4)
-    ours = lift("corrupt").corrupt(x, amount, noise)
-    assert torch.equal(ours, course_utils.corrupt(x, amount, noise))
-
-
-def test_the_notebooks_toy_is_the_packages():
+def test_the_loops_timesteps_are_logit_normal():
+    (line,) = re.findall(
+        r"timesteps = (.*sigmoid.*)", cell_of(read(INTRODUCTION), "training").source
+    )
     torch.manual_seed(0)
-    theirs, ours = course_utils.BasicUNet(), lift("unet").BasicUNet()
-    assert course_utils.count_parameters(ours) == course_utils.count_parameters(theirs)
-    ours.load_state_dict(theirs.state_dict())
-    x = torch.rand(2, 1, 28, 28)
-    assert torch.equal(ours(x), theirs(x))
-
-
-def test_the_notebooks_walk_is_the_packages_sampler():
+    ours = eval(line, {"torch": torch, "x0": torch.zeros(1000), "device": "cpu"})
     torch.manual_seed(0)
-    network, x = course_utils.BasicUNet(), torch.rand(2, 1, 28, 28)
-    ours, history = lift("walk").walk(network, x, 8)
-    straight = course_utils.NoiseSchedule.straight(1000)
-    options = {"num_steps": 8, "prediction_type": "sample"}
-    steps = list(course_utils.sample(network, straight, x, **options))
-    torch.testing.assert_close(ours, steps[-1].x_t, rtol=1e-4, atol=1e-5)
-    assert len(history) == 8
+    assert torch.equal(ours, course_utils.draw_timesteps(1000, 1000, "logit_normal"))
+
+
+def test_the_velocity_and_its_units_are_as_the_text_says():
+    """v = alpha noise - sigma x0; an error in it is sigma times as large in x0, alpha in noise."""
+    text = cell_of(read(INTRODUCTION), "loop-text").source
+    assert r"v = \alpha_t\, \mathrm{noise} - \sigma_t\, x_0" in text
+    code = cell_of(read(INTRODUCTION), "loss").source
+    assert '"clean picture": per_level * schedule.sigmas[at].cpu() ** 2' in code
+    assert '"noise": per_level * schedule.alphas[at].cpu() ** 2' in code
+    scheduler = DDPMScheduler(beta_schedule="squaredcos_cap_v2")
+    schedule = course_utils.NoiseSchedule(scheduler.alphas_cumprod)
+    x0, noise, error = torch.randn(3, 4, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    t = torch.tensor([50, 350, 650, 950])
+    alpha, sigma = (table[t].view(-1, 1, 1, 1) for table in (schedule.alphas, schedule.sigmas))
+    velocity, x_t = alpha * noise - sigma * x0, alpha * x0 + sigma * noise
+    torch.testing.assert_close(scheduler.get_velocity(x0, noise, t), velocity)
+    wrong = velocity + error
+    in_x0 = schedule.predict_x0(wrong, x_t, t, "v_prediction") - x0
+    in_noise = schedule.predict_noise(wrong, x_t, t, "v_prediction") - noise
+    torch.testing.assert_close(in_x0.abs(), sigma * error.abs(), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(in_noise.abs(), alpha * error.abs(), rtol=1e-3, atol=1e-4)
 
 
 # --- the set-up cell

@@ -12,6 +12,8 @@ ENGLISH, KOREAN = (
     (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README_KR.md")
 )
 PAGES = {"README.md": ENGLISH, "README_KR.md": KOREAN}
+MEASURED = "tests/bench/README.md"
+DISCUSSIONS = "../../discussions"  # as GitHub resolves it, of this repository or of a fork
 each_page = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
 
 
@@ -24,16 +26,39 @@ def test_both_pages_give_the_same_numbers():
     assert table_rows(ENGLISH) == table_rows(KOREAN)
 
 
-@each_page
-def test_local_links_lead_somewhere(page):
+def anchors_of(page):
+    titles = [re.sub(r"[^\w\s-]", "", t.lower()).strip() for t in re.findall(r"(?m)^#+ (.*)", page)]
+    return {title.replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("name", [*PAGES, MEASURED])
+def test_local_links_lead_somewhere(name):
+    page = (ROOT / name).read_text(encoding="utf-8")
     local = re.findall(r"\]\((?!http|#)([^)]+)\)", page)
     local += re.findall(r'src="(?!http)([^"]+)"', page)
     assert local
-    for link in local:
-        assert (ROOT / link).exists(), link
-    anchors = re.findall(r"\]\(#([^)]+)\)", page)
-    titles = [re.sub(r"[^\w\s-]", "", t.lower()).strip() for t in re.findall(r"(?m)^#+ (.*)", page)]
-    assert all(anchor in [t.replace(" ", "-") for t in titles] for anchor in anchors)
+    for link in set(local) - {DISCUSSIONS}:
+        path, _, anchor = link.partition("#")
+        target = (ROOT / name).parent / path
+        assert target.exists(), link
+        assert not anchor or anchor in anchors_of(target.read_text(encoding="utf-8")), link
+    assert set(re.findall(r"\]\(#([^)]+)\)", page)) <= anchors_of(page)
+
+
+@each_page
+def test_what_was_measured_is_one_link_away(page):
+    assert f"]({MEASURED})" in page
+    rows = table_rows((ROOT / MEASURED).read_text(encoding="utf-8"))
+    assert len([row for row in rows if row]) >= 5
+
+
+@each_page
+def test_each_picture_says_what_it_shows_and_is_small(page):
+    pictures = re.findall(r'<img src="([^"]+)"[^>]* alt="([^"]+)"', page)
+    assert len(pictures) == page.count("<img ") >= 4
+    for source, alt in pictures:
+        assert (ROOT / source).stat().st_size <= 200_000, source
+        assert len(alt) > 15, source
 
 
 @each_page
@@ -55,7 +80,19 @@ def test_the_resources_are_all_there(page):
         "https://huggingface.co/blog/annotated-diffusion",
         "training/unconditional_training",
         "training/create_dataset",
-        "https://arxiv.org/abs/2006.11239",
+        "https://arxiv.org/abs/2006.11239",  # DDPM
+        "https://arxiv.org/abs/2010.02502",  # DDIM
+        "https://arxiv.org/abs/2011.13456",  # score-based models and SDEs
+        "https://arxiv.org/abs/2206.00364",  # EDM
+        "https://arxiv.org/abs/2210.02747",  # flow matching
+        "https://arxiv.org/abs/2305.08891",  # zero terminal SNR
+        "https://kellerjordan.github.io/posts/muon/",
+        "https://arxiv.org/abs/1706.08500",  # FID
+        "https://arxiv.org/abs/1801.01401",  # KID
+        "https://github.com/huggingface/diffusion-models-class",
+        "https://hf.co/join/discord",
+        f"]({DISCUSSIONS})",
+        "https://github.com/huggingface/diffusers/tree/main/examples/unconditional_image_generation",
         "https://www.youtube.com/watch?v=344w5h24-h8",
         "https://www.youtube.com/watch?v=W-O7AZNzbzQ",
         "https://www.youtube.com/watch?v=09o5cv6u76c",

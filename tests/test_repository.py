@@ -71,7 +71,7 @@ IMPORTS = {
         *("_moved", "data", "evaluation", "images", "language", "models", "plotting", "runtime"),
         *("sampling", "schedule", "sharing", "trained", "training"),
     },
-    "exercises": {"__init__", "language", "plotting", "runtime"},  # solutions say `cu.…`
+    "exercises": {"__init__", "language", "plotting", "runtime", "schedule"},  # with `cu.…`
 }
 COMMAND = ("cli", "runs/trainer", "runs/folder", "runs/checkpoints", "runs/log", "runs/outputs")
 LIGHT = ("runtime", "images", "schedule", "models", "training", "sampling", "data", "trained")

@@ -3,9 +3,22 @@
 import json
 from pathlib import Path
 
+from course_utils.language import N_, _
+
 RESULTS = Path(__file__).parents[1] / "results"
 DESIGN_CHOICES, SAMPLERS = RESULTS / "design_choices.json", RESULTS / "samplers.json"
-LADDER = RESULTS / "ladder.json"
+LADDER, FRESH_NOISE = RESULTS / "ladder.json", RESULTS / "fresh_noise.json"
+RUNGS = (
+    *(N_("the toy"), N_("pixels from -1 to 1"), N_("Gaussian noise, as wide")),
+    *(N_("Gaussian noise, width 1"), N_("told the time"), N_("average of the weights")),
+    *(N_("falling learning rate"), N_("target: velocity"), N_("target: noise")),
+    *(N_("target: noise, from 98 %"), N_("circle (cosine)"), N_("a better UNet"), N_("Muon")),
+    *(N_("logit-normal timesteps"), N_("five times the steps"), N_("the best recipe")),
+    *(N_("pixels from 0 to 1"), N_("uniform noise, as wide"), N_("half the noise")),
+    *(N_("not told the time"), N_("no average of the weights"), N_("constant learning rate")),
+    *(N_("target: clean picture"), N_("the toy's network"), N_("AdamW")),
+    *(N_("uniform timesteps"), N_("a fifth of the steps")),
+)
 FACTORS = ("schedule", "target", "weighting", "timesteps")
 
 
@@ -26,11 +39,22 @@ def sampler_distances():
 
 
 def ladder():
-    """Each rung of notebook 02's ladder with each seed, one row (a pandas DataFrame).
+    """Each change to the toy, or away from the best recipe, with each seed, one row (a DataFrame).
 
-    Written by tests/bench/ladder.py, whose machine, sample count and floor are in `.attrs`.
+    `half` is "added" or "taken", `rung` what was changed, in the learner's language. Written by
+    tests/bench/ladder.py, whose machine, sample count and floor are in `.attrs`.
     """
-    return _table(LADDER)
+    table = _table(LADDER)
+    table["rung"] = table["rung"].map(_)
+    return table
+
+
+def fresh_noise():
+    """Each network with each number of calls, with fresh noise (eta 1) and without, by seed.
+
+    Written by tests/bench/fresh_noise.py, whose machine, sample count and floor are in `.attrs`.
+    """
+    return _table(FRESH_NOISE)
 
 
 def _table(file: Path):
@@ -43,7 +67,7 @@ def _table(file: Path):
 
 
 def summary(table):
-    """For each choice the median and the best Fréchet distance of all networks that made it.
+    """For each choice the Fréchet distances of all networks that made it, their median and best.
 
     Choices of training are compared with the average of the weights, order 2 and 20 calls;
     samplers, and the weights without their average, over the same networks. Only seed 0 counts.
@@ -61,7 +85,8 @@ def summary(table):
         rows += _rows(factor, usual[usual.ema], factor)
     rows += _rows("EMA", usual, "ema")
     for calls, part in table[table.ema].groupby("calls"):
-        rows += _rows(f"sampler, {calls} calls", part, "sampler")
+        factor = _("sampler, {calls} calls").format(calls=calls)
+        rows += _rows(factor, part, "sampler")
     return pandas.DataFrame(rows)
 
 
@@ -73,6 +98,7 @@ def _rows(factor: str, table, column: str) -> list[dict]:
             "median": part.frechet.median().round(1),
             "best": part.frechet.min().round(1),
             "networks": len(part),
+            "distances": sorted(part.frechet),
         }
         for choice, part in table.groupby(column)
     ]

@@ -28,7 +28,7 @@ def frechet_distance(
     is `"digits"` or `"butterflies"` (auto: by the channels), `"inception"` for the standard FID,
     or a network of your own, (N, C, H, W) → (N, D). Raises ValueError for fewer than 2 pictures.
     """
-    return _frechet(*_features(samples, real, features))
+    return _frechet(*features_of(samples, real, features))
 
 
 def kernel_distance(samples: Pictures, real: Pictures, features: str | nn.Module = "auto") -> float:
@@ -37,7 +37,7 @@ def kernel_distance(samples: Pictures, real: Pictures, features: str | nn.Module
     Unbiased: around 0, a little below or above, for two sets of one kind, whatever their sizes.
     Arguments and errors as in `frechet_distance`.
     """
-    return _kernel(*_features(samples, real, features))
+    return _kernel(*features_of(samples, real, features))
 
 
 class Classes(NamedTuple):
@@ -111,15 +111,13 @@ def compare(
     network = pick_features(features, real)
     rows = {}
     for name, pictures in {**sets, _("real pictures (floor)"): floor[:n]}.items():
-        seen = _features(pictures, real, network)
-        row = {f"Fréchet ({n})": _frechet(*seen), f"kernel ({n})": _kernel(*seen)}
+        seen = features_of(pictures, real, network)
+        row = {_("Fréchet"): _frechet(*seen), _("kernel"): _kernel(*seen)}
         if hasattr(network, "classify"):
             classes = classify(pictures, network)
-            row |= {
-                f"coverage factor ({n})": classes.coverage_factor,
-                f"confident ({n})": classes.confident,
-            }
-        rows[name] = row
+            row[_("coverage factor")] = classes.coverage_factor
+            row[_("confident")] = classes.confident
+        rows[name] = {f"{number} ({n})": value for number, value in row.items()}
     return pandas.DataFrame(rows).T
 
 
@@ -146,8 +144,10 @@ def pick_features(features: str | nn.Module, pictures: Pictures) -> nn.Module:
     return FeatureNetwork.shipped(features)
 
 
-def _features(samples: Pictures, real: Pictures, features) -> tuple[Tensor, Tensor]:
-    """Both sets' features in float64."""
+def features_of(
+    samples: Pictures, real: Pictures, features: str | nn.Module = "auto"
+) -> tuple[Float[Tensor, "N D"], Float[Tensor, "M D"]]:
+    """Both sets' features in float64; arguments and errors as in `frechet_distance`."""
     for name, pictures in (("samples", samples), ("real", real)):
         if pictures.ndim != 4 or len(pictures) < 2:
             got = f"got {len(pictures)}: shape {tuple(pictures.shape)}"

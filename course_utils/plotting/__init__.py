@@ -7,7 +7,13 @@ a global random state or changes matplotlib's settings.
 from course_utils.plotting.animation import animate_sampling
 from course_utils.plotting.curves import compare_curves, plot_choices, plot_loss
 from course_utils.plotting.networks import plot_unet
-from course_utils.plotting.pictures import show_corruption, show_film, show_images, show_rows
+from course_utils.plotting.pictures import (
+    show_corruption,
+    show_film,
+    show_images,
+    show_poster,
+    show_rows,
+)
 from course_utils.plotting.schedules import compare_schedules, plot_schedule
 
 __all__ = [
@@ -21,5 +27,6 @@ __all__ = [
     "show_corruption",
     "show_film",
     "show_images",
+    "show_poster",
     "show_rows",
 ]

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
-from course_utils.language import _
+from course_utils.language import N_, _
 from course_utils.plotting.style import (
     COLOURS,
     MARKERS,
@@ -15,7 +15,30 @@ from course_utils.plotting.style import (
     line_style,
     new_axes,
     plain_numbers,
+    text_inches,
 )
+
+LEGEND = 10  # points
+CHOICES = {  # of the laboratory: how its table names them, and how the figure does
+    "optimizer": N_("optimizer"),
+    "schedule": N_("schedule"),
+    "target": N_("target"),
+    "weighting": N_("loss weights"),
+    "timesteps": N_("timesteps"),
+    "EMA": N_("average of the weights (EMA)"),
+    "adamw": "AdamW",
+    "muon": "Muon",
+    "cosine": N_("cosine"),
+    "linear": N_("linear"),
+    "straight": N_("straight"),
+    "min_snr": "min-SNR",
+    "none": N_("all alike"),
+    "logit_normal": N_("logit-normal"),
+    "uniform": N_("uniform"),
+    "order 2": N_("second order"),
+    "True": N_("yes"),
+    "False": N_("no"),
+}
 
 
 def compare_curves(
@@ -50,31 +73,34 @@ def compare_curves(
     if "y" in log:
         ax.set_yscale("log")
         plain_numbers(ax.yaxis)
-    return finish(ax, xlabel, ylabel, title)
+    fits = len(curves) <= 4 and text_inches("".join(curves), LEGEND) < 4
+    return finish(ax, xlabel, ylabel, title, "above" if fits else "best")
 
 
 def plot_choices(summary, ax: Axes | None = None, *, floor: float | None = None) -> Axes:
-    """The laboratory's summary: for each choice a bar from its best network to the median one.
+    """The laboratory's summary: for each choice a dot for every network, a line at the median.
 
     `summary` is the table that `evaluation.benchmarks.summary` makes; `floor`, the distance of real
     pictures, is drawn as a line.
     """
-    ax = new_axes(ax, 7.5, 0.26 * len(summary) + 1.4)
-    pairs = zip(summary.factor, summary.choice, strict=True)
-    names = [f"{factor}: {choice}" for factor, choice in pairs]
+    ax = new_axes(ax, 7.5, 0.28 * len(summary) + 1.4)
     factors = list(dict.fromkeys(summary.factor))
-    colours = [COLOURS[factors.index(factor) % len(COLOURS)] for factor in summary.factor]
+    colours = [COLOURS[factors.index(f) % (len(COLOURS) - 1)] for f in summary.factor]
     rows = range(len(summary))
-    ax.hlines(rows, summary.best, summary["median"], color=colours, lw=3)
-    ax.scatter(summary.best, rows, color=colours, marker="D", s=36, label=_("best network"))
-    ax.scatter(summary["median"], rows, color=colours, marker="o", s=36, label=_("median network"))
+    for row, distances, colour in zip(rows, summary.distances, colours, strict=True):
+        label = None if row else _("one network")
+        ax.scatter(distances, [row] * len(distances), 28, colour, alpha=0.45, lw=0, label=label)
+    ends = [row - 0.35 for row in rows], [row + 0.35 for row in rows]
+    ax.vlines(summary["median"], *ends, color=colours, lw=3, label=_("median"))
     if floor is not None:
         ax.axvline(floor, color=COLOURS[-1], ls=":", label=_("real digits"))
-    ax.set_yticks(rows, names)
+    pairs = zip(summary.factor, summary.choice, strict=True)
+    words = [tuple(_(CHOICES.get(str(word), str(word))) for word in pair) for pair in pairs]
+    ax.set_yticks(rows, [f"{factor}: {choice}" for factor, choice in words])
     ax.invert_yaxis()
     ax.set_xscale("log")
     plain_numbers(ax.xaxis)
-    return finish(ax, _("Fréchet distance (smaller is better)"), _("choice"), loc="lower right")
+    return finish(ax, _("Fréchet distance (smaller is better)"), _("choice"), loc="upper right")
 
 
 def plot_loss(

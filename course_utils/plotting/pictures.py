@@ -15,8 +15,10 @@ from torch import Tensor
 from course_utils.checks import check_images, check_positive
 from course_utils.language import N_, _
 from course_utils.plotting.sheet import draw_sheet
+from course_utils.plotting.style import new_axes, set_fonts
 from course_utils.schedule import NoiseSchedule
 
+POSTER = 19  # points of its title
 Range = tuple[float | int, float | int]
 FILM = {"x_t": N_("after the step"), "x0_pred": N_("what the model\nthinks it will be")}
 
@@ -42,7 +44,7 @@ def show_images(
         title = _("{title} (the first {count} of {total:,})").format(
             title=title or _("images"), count=max_images, total=len(x)
         )
-    x = _to_unit(x[:max_images], value_range)
+    x = to_unit(x[:max_images], value_range)
     return draw_sheet(x, ax, columns or columns_for(len(x)), title, captions)
 
 
@@ -55,7 +57,7 @@ def show_rows(
     value_range: Range = (-1, 1),
 ) -> Axes:
     """Batches (B, C, H, W) of one shape under each other, labelled; captions below the columns."""
-    batches = [_to_unit(check_images(f"rows[{k!r}]", x), value_range) for k, x in rows.items()]
+    batches = [to_unit(check_images(f"rows[{k!r}]", x), value_range) for k, x in rows.items()]
     if len({x.shape for x in batches}) != 1:
         shapes = {name: tuple(x.shape) for name, x in rows.items()}
         raise ValueError(f"rows must hold one or more batches of one shape, got {shapes}")
@@ -84,7 +86,7 @@ def show_corruption(
         generator = generator or torch.Generator().manual_seed(0)
         noise = torch.randn(x0.shape, generator=generator, device=generator.device).to(x0)
     x_t = [schedule.add_noise(x0, noise, torch.full((len(x0),), t)) for t in timesteps]
-    x_t = _to_unit(torch.stack(x_t, dim=1).flatten(0, 1), (-1, 1))
+    x_t = to_unit(torch.stack(x_t, dim=1).flatten(0, 1), (-1, 1))
     return draw_sheet(x_t, ax, len(timesteps), title, [f"t={t}" for t in timesteps])
 
 
@@ -112,7 +114,31 @@ def show_film(
     return show_rows(rows, ax, title=title, captions=[f"t={step.timestep}" for step in frames])
 
 
-def _to_unit(x, value_range):
+def show_poster(
+    x: Shaped[Tensor, "B C H W"],
+    ax: Axes | None = None,
+    *,
+    title: str,
+    words: str,
+    columns: int = 4,
+    value_range: Range = (-1, 1),
+) -> Axes:
+    """The pictures as one sheet to hang up or to send: a large title, and `words` below.
+
+    `ax.figure.savefig(path, dpi=200)` writes it.
+    """
+    check_positive(columns=columns)
+    x = to_unit(check_images("x", x), value_range)
+    rows = -(-len(x) // columns)
+    side = 6 / columns  # inches for a picture
+    ax = new_axes(None, 6.4, side * rows * x.shape[2] / x.shape[3] + 1.4) if ax is None else ax
+    draw_sheet(x, ax, columns, None, [])
+    ax.set_title(title, size=POSTER, family="serif", pad=16)
+    ax.set_xlabel(words, size=9, labelpad=12)
+    return set_fonts(ax)
+
+
+def to_unit(x, value_range):
     """A batch as float [0, 1] on the CPU, clipped; pixels that are not finite become NaN."""
     low, high = value_range
     if not low < high:

@@ -31,7 +31,8 @@ def plot_schedule(
     for values, name in ((schedule.alphas, SIGNAL), (schedule.sigmas, NOISE)):
         name = f"{label}: {_(name)}" if label else _(name)
         ax.plot(range(len(values)), values.tolist(), label=name, **line_style(len(ax.lines)))
-    return finish(ax, _(TIMESTEP), _("share in the mix"), title)
+    loc = "best" if label else "above"
+    return finish(ax, _(TIMESTEP), _("share in the mix"), title, loc)
 
 
 def compare_schedules(

@@ -26,7 +26,7 @@ from course_utils.plotting.style import (
 )
 
 BROKEN = (1.0, 0.0, 1.0)
-CAPTION, LABEL = 8.5, 10  # sizes of letters in points
+CAPTION, LABEL = 9, 10  # sizes of letters in points
 
 
 class _Places(NamedTuple):

@@ -104,17 +104,20 @@ def set_fonts(ax: Axes) -> Axes:
 
 
 def finish(ax: Axes, xlabel: str, ylabel: str, title: str | None = None, loc: str = "best") -> Axes:
-    """Axis labels where there are none, a legend that nothing crosses and quiet lines."""
+    """Axis labels where there are none, a legend that nothing crosses and quiet lines.
+
+    `loc="above"` puts the legend between title and axes, in one row, where no line can reach it.
+    """
     ax.set(xlabel=ax.get_xlabel() or xlabel, ylabel=ax.get_ylabel() or ylabel)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(color=FRAME, alpha=0.4, lw=0.6)
-    legend = {
-        "facecolor": ax.get_facecolor(),
-        "edgecolor": "none",
-        "framealpha": 0.85,
-        "borderpad": 0.2,
-    }
-    ax.legend(loc=loc, labelcolor=ax.title.get_color(), handlelength=3, **legend)
+    place = {"loc": loc, "handlelength": 3, "borderpad": 0.2}
+    if loc == "above":
+        columns = len(ax.get_legend_handles_labels()[1])
+        place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": columns}
+        place |= {"handlelength": 2, "columnspacing": 1.2, "borderaxespad": 0.2}
+    look = {"facecolor": ax.get_facecolor(), "edgecolor": "none", "framealpha": 0.85}
+    ax.legend(labelcolor=ax.title.get_color(), **place, **look)
     if title:
-        ax.set_title(title, size=TITLE)
+        ax.set_title(title, size=TITLE, pad=26 if loc == "above" else None)
     return set_fonts(ax)

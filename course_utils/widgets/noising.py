@@ -31,9 +31,9 @@ def noise(
     """
     x0 = check_images("x0", x0).detach().cpu()
     schedules = schedules or {
-        "cosine": NoiseSchedule.cosine(),
-        "linear": NoiseSchedule.linear(),
-        "straight": NoiseSchedule.straight(),
+        _("cosine"): NoiseSchedule.cosine(),
+        _("linear"): NoiseSchedule.linear(),
+        _("straight"): NoiseSchedule.straight(),
     }
     eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(seed), dtype=x0.dtype)
     if not is_live():
@@ -139,9 +139,9 @@ def _strip(x0, eps, schedule):
 
 
 def _workshop_figure(x0, eps):
-    kinds = {"linear": NoiseSchedule.linear(), "cosine": NoiseSchedule.cosine()}
+    kinds = {_("linear"): NoiseSchedule.linear(), _("cosine"): NoiseSchedule.cosine()}
     _figure, rows = plt.subplots(
-        2, 2, figsize=(8, 3.8), layout="constrained", facecolor="white", width_ratios=(1, 1.6)
+        2, 2, figsize=(8, 4.4), layout="constrained", facecolor="white", width_ratios=(1, 1.6)
     )
     for (name, schedule), (left, right) in zip(kinds.items(), rows, strict=True):
         plot_schedule(schedule, left, title=name)

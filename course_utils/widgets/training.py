@@ -29,31 +29,58 @@ class Look(NamedTuple):
     level_losses: Tensor
 
 
+class Watched:
+    """What `watch` returns: the steps, and the loop's way to say each loss."""
+
+    def __init__(
+        self,
+        steps: Iterable[Item],
+        losses: list[float],
+        num_steps: int,
+        look: Callable[[], Look] | None,
+    ):
+        self.steps, self.losses, self.num_steps, self.look = steps, losses, num_steps, look
+
+    def report(self, loss: float) -> None:
+        """The loss of the step that was just done."""
+        self.losses.append(loss)
+
+    def __iter__(self) -> Iterator[Item]:
+        if is_headless():
+            yield from self.steps
+            if self.look and self.losses:
+                _show_end(self.losses, self.look())
+            return
+        view = (_LiveView if is_live() else _TextView)(self.num_steps, self.look)
+        with view.stop:
+            for item in self.steps:
+                yield item
+                view.renew(self.losses)
+                if view.stop.heard():
+                    break
+        view.finish(self.losses)
+
+
 def watch(
     steps: Iterable[Item],
-    losses: list[float],
-    num_steps: int,
+    losses: list[float] | None = None,
+    num_steps: int = 0,
     look: Callable[[], Look] | None = None,
-) -> Iterator[Item]:
-    """Hand on what `steps` yields, to a loop that appends to `losses`, and show how it goes.
+) -> Watched:
+    """Hand on what `steps` yields to a loop that reports each loss, and show how it goes.
 
-    In a notebook: curves, what `look()` returns (every few seconds, at most a tenth of the time)
-    and a stop button; an interrupt does the same. Either ends the loop after the step, as if it
-    had been the last. In a terminal: a progress bar. In a headless run: one figure at the end.
+        bar = watch(range(num_steps), num_steps=num_steps)
+        for step in bar:
+            ...
+            bar.report(loss.item())
+
+    Like tqdm around a loop: without it the loop does the same. `losses` holds what was reported; a
+    list that is given is used, and the loop may append to it instead. In a notebook: curves, what
+    `look()` returns (every few seconds, at most a tenth of the time) and a stop button; an
+    interrupt does the same. Either ends the loop after the step, as if it had been the last. In a
+    terminal: a progress bar. In a headless run: one figure at the end.
     """
-    if is_headless():
-        yield from steps
-        if look and losses:
-            _show_end(losses, look())
-        return
-    view = (_LiveView if is_live() else _TextView)(num_steps, look)
-    with view.stop:
-        for item in steps:
-            yield item
-            view.renew(losses)
-            if view.stop.heard():
-                break
-    view.finish(losses)
+    return Watched(steps, [] if losses is None else losses, num_steps, look)
 
 
 def _show_end(losses, look):

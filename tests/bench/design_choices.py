@@ -115,7 +115,7 @@ def main() -> None:
         args.output.write_text(json.dumps(result, indent=1) + "\n")  # what is done is kept
     print(hardware(), f"floor {floor:.2f}", sep="\n")
     table = pandas.DataFrame(rows)
-    print(summary(table).to_string(index=False))
+    print(summary(table).drop(columns="distances").to_string(index=False))
     alike = table.query("sampler == 'order 2' and calls == 20 and ema")
     alike = alike[(alike[list(USUAL)] == pandas.Series(USUAL)).all(axis=1)]
     print("seeds alone:", *(f"{r.seed}: {r.frechet}" for r in alike.itertuples()))

@@ -28,6 +28,7 @@ def test_a_summary_compares_like_with_like():
     assert rows["target", "sample"].median == 20
     assert rows["target", "sample"].best == 10
     assert rows["target", "sample"].networks == 2
+    assert rows["target", "sample"].distances == [10, 30]
     assert rows["target", "v_prediction"].median == 20
     assert rows["EMA", False].best == 99
     assert rows["sampler, 8 calls", "DDIM"].median == 50

@@ -14,6 +14,7 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 from matplotlib.colors import same_color, to_rgb
+from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.transforms import Bbox
 from PIL import Image
 from tiny import tiny_unet
@@ -32,6 +33,7 @@ from course_utils.plotting import (
     show_corruption,
     show_film,
     show_images,
+    show_poster,
     show_rows,
     style,
 )
@@ -64,14 +66,19 @@ def make_steps(n=20, b=8, c=3, size=32):
 
 
 SUMMARY = pd.DataFrame(
-    [("target", "noise", 9.0, 5.0), ("target", "velocity", 6.0, 3.0), ("EMA", "yes", 7.0, 3.0)],
-    columns=["factor", "choice", "median", "best"],
+    [
+        ("target", "noise", 9.0, [5.0, 9.0, 20.0]),
+        ("target", "velocity", 6.0, [3.0, 9.0]),
+        ("EMA", True, 7.0, [7.0]),
+    ],
+    columns=["factor", "choice", "median", "distances"],
 )
 STEPS = make_steps(n=5, b=2, size=8)
 PLOTS = {
     "show_images": lambda ax=None: show_images(images(), ax, captions="abc", title="words"),
     "show_rows": lambda ax=None: show_rows({"a": images(), "b": images(seed=1)}, ax),
     "show_corruption": lambda ax=None: show_corruption(images(2), SCHEDULES["linear"], ax),
+    "show_poster": lambda ax=None: show_poster(images(5), ax, title="large", words="small"),
     "show_film": lambda ax=None: show_film(STEPS, ax, num_frames=3),
     "plot_schedule": lambda ax=None: plot_schedule(SCHEDULES["cosine"], ax),
     "compare_schedules": lambda ax=None: compare_schedules(SCHEDULES, ax),
@@ -715,7 +722,19 @@ def test_mistakes_are_explained(error, message, call):
     assert plt.get_fignums() == []
 
 
-def test_plot_unet_shows_each_blocks_size_and_channels():
+def skips(ax):
+    """The ends of each arc, as numbers of bars, and the heights at which they stand."""
+    arcs = [patch for patch in ax.patches if isinstance(patch, FancyArrowPatch)]
+    return [(*map(round, (a[0], b[0])), a[1], b[1]) for a, b in (arc._posA_posB for arc in arcs)]
+
+
+def bars(ax):
+    """The height of each bar, and whether it is hatched."""
+    drawn = [patch for patch in ax.patches if isinstance(patch, Rectangle)]
+    return {round(bar.get_x() + 0.3): (bar.get_height(), bool(bar.get_hatch())) for bar in drawn}
+
+
+def test_plot_unet_shows_where_each_level_works_and_what_skips():
     model = tiny_unet(
         sample_size=16,
         block_out_channels=(8, 16),
@@ -724,13 +743,33 @@ def test_plot_unet_shows_each_blocks_size_and_channels():
     )
     ax = plot_unet(model, torch.zeros(1, 3, 16, 16), torch.tensor([0]))
     labels = [text.get_text() for text in ax.get_xticklabels()]
-    assert labels[0] == "Conv2d\n16×16\n8 ch."
-    assert labels[2] == "AttnDown\n8×8\n16 ch."
-    heights = {round(bar.get_x() + 0.3): bar.get_height() for bar in ax.patches}
-    assert [heights[i] for i in range(6)] == [16, 8, 8, 8, 16, 16]
+    assert labels[0] == "Down\n16×16\nchannels\n8"
+    assert labels[1] == "Down\n8×8\nchannels\n16"
+    heights = [bars(ax)[i] for i in range(5)]
+    assert heights == [(16, False), (8, True), (8, True), (8, True), (16, False)]
+    assert skips(ax) == [(0, 4, 16, 16), (1, 3, 8, 8)]
     legend = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert legend == ["convolutions", "with attention"]
+    assert set(legend) == {"convolutions", "with attention", "skip connections"}
     assert not model.conv_in._forward_hooks
+
+
+@pytest.mark.parametrize(
+    ("attention", "attending"),
+    [(None, {3}), ((True, False, True), {0, 3}), ((True,) * 3, {0, 1, 3})],
+)
+def test_plot_unet_knows_the_courses_network(attention, attending):
+    model = course_utils.UNet(3, channels=(8, 16, 24), attention=attention)
+    ax = plot_unet(model, torch.zeros(1, 3, 16, 16), torch.tensor([0]))
+    labels = [text.get_text().replace("\n", " ") for text in ax.get_xticklabels()]
+    assert labels[:4] == [
+        "Down 8×8 channels 8",
+        "Down 4×4 channels 16",
+        "Down 2×2 channels 24",
+        "Mid 2×2 channels 24",
+    ]
+    assert [bars(ax)[i][0] for i in range(7)] == [8, 4, 2, 2, 2, 4, 8]
+    assert {i for i, (_height, hatched) in bars(ax).items() if hatched} == attending
+    assert skips(ax) == [(0, 6, 8, 8), (1, 5, 4, 4), (2, 4, 2, 2)]
 
 
 def test_plot_unet_passes_a_condition_on():
@@ -742,9 +781,8 @@ def test_plot_unet_passes_a_condition_on():
     condition = {"encoder_hidden_states": torch.zeros(1, 3, 6), "class_labels": torch.tensor([1])}
     ax = plot_unet(model, x, t, condition=condition)
     names = [text.get_text().split("\n")[0] for text in ax.get_xticklabels()]
-    assert names == ["Conv2d", "Down", "CrossAttnDown", "MidCrossAttn", "CrossAttnUp", "Up"]
-    attending = {round(bar.get_x() + 0.3) for bar in ax.patches if bar.get_hatch()}
-    assert attending == {2, 3, 4}
+    assert names == ["Down", "Down", "Mid", "Up", "Up"]
+    assert {i for i, (_height, hatched) in bars(ax).items() if hatched} == {1, 2, 3}
     with pytest.raises(ValueError, match="class_labels"):
         plot_unet(model, x, t, condition={"encoder_hidden_states": torch.zeros(1, 3, 6)})
     assert not model.conv_in._forward_hooks
@@ -785,11 +823,14 @@ def test_curves_that_cannot_be_drawn_are_named():
         compare_curves({"a": ([1], [1])}, xlabel="x", ylabel="y", log="z")
 
 
-def test_choices_show_best_and_median_beside_the_floor():
+def test_choices_show_every_network_and_the_median_beside_the_floor():
     ax = plot_choices(SUMMARY, floor=2.0)
-    best, median = (points.get_offsets()[:, 0].tolist() for points in ax.collections[1:3])
-    assert (best, median) == ([5, 3, 3], [9, 6, 7])
-    assert row_labels(ax) == ["target: noise", "target: velocity", "EMA: yes"]
+    *networks, medians = ax.collections
+    dots = [points.get_offsets()[:, 0].tolist() for points in networks]
+    assert dots == SUMMARY.distances.tolist()
+    assert [ends[0, 0] for ends in medians.get_segments()] == SUMMARY["median"].tolist()
     assert ax.lines[0].get_xdata() == [2.0, 2.0]
-    assert legend(ax) == ["best network", "median network", "real digits"]
+    rows = ["target: noise", "target: velocity", "average of the weights (EMA): yes"]
+    assert row_labels(ax) == rows
+    assert legend(ax) == ["one network", "median", "real digits"]
     assert len(plot_choices(SUMMARY).lines) == 0

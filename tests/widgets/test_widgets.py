@@ -31,7 +31,7 @@ def sampled(num_steps=4):
 
 def laps():
     samplers = {"DDPM": {"eta": 1.0}, "DDIM": {}}
-    return widgets.run_race(lambda x, t: x * 0, SCHEDULE, BATCH, samplers, [2, 4])
+    return widgets.run_race(lambda x, t: x * 0, SCHEDULE, BATCH, samplers, [2, 4], goal=4)
 
 
 MADE = {
@@ -107,6 +107,13 @@ def test_headless_training_is_silent_and_ends_with_a_figure(capfd):
     (number,) = set(plt.get_fignums()) - set(before)
     assert len(plt.figure(number).axes) == 3
     plt.close(number)
+
+
+def test_a_loop_may_report_its_losses_to_what_watches():
+    bar = widgets.watch(range(3), num_steps=3)
+    for i in bar:
+        bar.report(float(i))
+    assert bar.losses == [0.0, 1.0, 2.0]
 
 
 def test_headless_training_without_a_look_draws_nothing():
@@ -227,9 +234,20 @@ def test_a_lap_counts_its_calls_and_draws_what_the_sampler_draws():
     calls = []
     model = lambda x, t: calls.append(t) or x * 0  # noqa: E731
     (lap,) = widgets.run_race(model, SCHEDULE, BATCH, {"DDIM": {}}, [3])
-    assert lap.calls == 3 == len(calls) - 1  # one to warm up
+    assert lap.calls == 3 == len(calls) - 64  # the goal's
     assert torch.equal(lap.pictures, sampled(3)[-1].x_t)
     assert lap.seconds > 0
+
+
+def test_a_lap_knows_how_far_its_pictures_are_from_the_goal():
+    model = lambda x, t: 0.5 * x  # noqa: E731
+    racers = {"DDIM": {}, "order 2": {"order": 2}}
+    laps = widgets.run_race(model, SCHEDULE, BATCH, racers, [4, 8], goal=8)
+    goal = list(cu.sample(model, SCHEDULE, BATCH, num_steps=8, order=2))[-1].x_t
+    for lap in laps:
+        expected = (lap.pictures - goal).pow(2).mean().sqrt().item()
+        assert lap.distance == pytest.approx(expected)
+    assert laps[-1].distance == 0 < laps[0].distance
 
 
 def test_a_race_without_laps_says_what_to_pass():

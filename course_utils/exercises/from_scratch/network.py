@@ -1,50 +1,56 @@
-"""The network's helpers: how long an average remembers, and the time as sines and cosines."""
+"""The network's helpers: the average of its weights, and the time as sines and cosines."""
 
 import torch
 
-from course_utils.exercises.judge.exercise import Exercise, Prediction, Slip
+from course_utils.exercises.judge.exercise import Exercise, Slip
 from course_utils.language import N_
 
 
-def count_updates():
-    """After how many updates the first weights count for less than half."""
-    share, updates = 1.0, 0
-    while share >= 0.5:
-        share = 0.99 * share
-        updates = updates + 1
-    return updates
+def my_ema(average, weights, decay):
+    """average, weights (N,), 0 <= decay < 1 → the new average."""
+    return decay * average + (1 - decay) * weights
 
 
-half_life = Prediction(
-    name="half_life",
-    answer=count_updates,
-    tolerance=1.0,
+def _averages(draw):
+    yield draw.tensor(1, 0), draw.tensor(0, 2), 0.9
+    for decay in (0.99, 0.5):
+        yield draw.normal(6), draw.normal(6), decay
+
+
+ema = Exercise(
+    name="ema",
+    answer=my_ema,
+    cases=_averages,
     slips=(
         Slip(
-            50,
-            N_("50 times 1%: but each update takes 1% of what is *left*, so it takes longer."),
+            lambda average, weights, decay: (1 - decay) * average + decay * weights,
+            N_("The shares are swapped: a decay of 0.99 *keeps* 99% of the average."),
         ),
         Slip(
-            100,
-            N_(
-                "A common rule, 1 / (1 - decay), but it means something else: after 100 updates "
-                "0.99 ** 100, a good third, is left."
-            ),
+            lambda average, weights, decay: decay * average + weights,
+            N_("The new weights count in full, so the average grows without end."),
         ),
-        Slip(2, N_("So fast it goes with a decay of 0.5 or so, not with 0.99.")),
+        Slip(
+            lambda average, weights, decay: (average + weights) / 2,
+            N_("Half and half, whatever the decay is."),
+        ),
+        Slip(
+            lambda average, weights, decay: weights,
+            N_("The weights themselves: then nothing is averaged, or both are one tensor."),
+        ),
     ),
     hints=(
-        N_("After one update 0.99 of it is left, after two 0.99 * 0.99."),
-        N_("After n updates: 0.99 ** n. When is that 0.5?"),
-        N_("n = log(0.5) / log(0.99), and log(0.5) is about -0.69, log(0.99) about -0.01."),
+        N_("Keep the share `decay` of the average. What may the new weights have?"),
+        N_("The rest: the two shares add up to 1."),
+        N_("`decay * average + (1 - decay) * weights`"),
     ),
     why=N_(
-        "Each update multiplies the share of the first weights by the decay. "
-        "So it is halved again and again, every 69 updates."
+        "Each update multiplies the past by the decay, so after n updates it counts decay**n. "
+        "With 0.99 that is a half after 69 updates."
     ),
     notice=N_(
-        "A decay of 0.99 remembers about a hundred steps, 0.999 about a thousand: choose it to "
-        "fit the length of the training."
+        "It averages over about 1 / (1 - decay) steps: choose it to fit the length of training, "
+        "or the first, random weights are in it still."
     ),
 )
 

@@ -10,7 +10,8 @@ def my_predict_x0(x_t, noise_pred, alpha_t, sigma_t):
     return (x_t - sigma_t * noise_pred) / alpha_t
 
 
-def _answers(draw):
+def answers(draw):
+    """Two pictures or so, and levels on the circle."""
     x_t = draw.tensor(1, 2, 0, -1).reshape(2, 1, 1, 2)
     noise_pred = draw.tensor(0.5, 1, -1, 1).reshape(2, 1, 1, 2)
     yield x_t, noise_pred, draw.tensor(0.8, 0.6), draw.tensor(0.6, 0.8)
@@ -19,7 +20,7 @@ def _answers(draw):
         yield draw.normal(*shape), draw.normal(*shape), alpha_t, (1 - alpha_t**2) ** 0.5
 
 
-def _stretched(formula):
+def stretched(formula):
     """A slip: another formula, with alpha_t and sigma_t stretched as they should be."""
 
     def wrong(x_t, noise_pred, alpha_t, sigma_t):
@@ -32,24 +33,24 @@ def _stretched(formula):
 predict_x0 = Exercise(
     name="predict_x0",
     answer=my_predict_x0,
-    cases=_answers,
+    cases=answers,
     slips=(
         Slip(
-            _stretched(lambda x_t, noise_pred, alpha_t, sigma_t: x_t - sigma_t * noise_pred),
+            stretched(lambda x_t, noise_pred, alpha_t, sigma_t: x_t - sigma_t * noise_pred),
             N_("Not divided by alpha: what is left without the noise is a *weakened* picture."),
         ),
         Slip(
-            _stretched(lambda x_t, noise_pred, alpha_t, sigma_t: (x_t - noise_pred) / alpha_t),
+            stretched(lambda x_t, noise_pred, alpha_t, sigma_t: (x_t - noise_pred) / alpha_t),
             N_("All of the noise was taken away, but only the share sigma of it is in x_t."),
         ),
         Slip(
-            _stretched(
+            stretched(
                 lambda x_t, noise_pred, alpha_t, sigma_t: (x_t - alpha_t * noise_pred) / sigma_t
             ),
             N_("alpha and sigma are swapped: alpha belongs to the picture, sigma to the noise."),
         ),
         Slip(
-            _stretched(
+            stretched(
                 lambda x_t, noise_pred, alpha_t, sigma_t: (x_t + sigma_t * noise_pred) / alpha_t
             ),
             N_("A wrong sign: the noise was added a second time instead of being taken away."),

@@ -38,7 +38,7 @@ deepest = Prediction(
         ),
     ),
     hints=(
-        N_("Look at the figure: which blocks are as tall as the one before them?"),
+        N_("Look at the figure: four levels on the way down, and how many steps between them?"),
         N_("With four levels 32 became 4: that is three steps down, not four."),
         N_("Five levels, four steps down: halve 64 four times."),
     ),
@@ -54,7 +54,7 @@ deepest = Prediction(
 
 
 def my_noise_loss(model, scheduler, x0, noise, timesteps):
-    """The mean squared error of a model that is asked for the noise, one number."""
+    """The mean squared error of a model that predicts the noise, one number."""
     x_t = scheduler.add_noise(x0, noise, timesteps)
     noise_pred = model(x_t, timesteps).sample
     return F.mse_loss(noise_pred, noise)

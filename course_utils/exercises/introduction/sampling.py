@@ -9,7 +9,7 @@ from course_utils.language import N_
 
 
 def my_halfway(model, scheduler, x0, noise, num_steps):
-    """Add noise to x0 for the middle timestep of the walk, and walk the second half from there."""
+    """Add noise to x0 for the middle timestep, and sample the second half from there."""
     scheduler.set_timesteps(num_steps)
     timesteps = scheduler.timesteps[num_steps // 2 :]
     x_t = scheduler.add_noise(x0, noise, timesteps[:1])

@@ -9,7 +9,7 @@ from random import SystemRandom
 from typing import Any, NamedTuple
 
 from course_utils.exercises.judge.cards import hint_card, show, solution_card, verdict_card
-from course_utils.exercises.judge.comparing import describe
+from course_utils.exercises.judge.comparing import describe, difference
 from course_utils.exercises.judge.judging import NOT_TRIED, Verdict, judge
 from course_utils.exercises.judge.trials import Draw, Trial, draws, try_out
 from course_utils.language import _
@@ -42,6 +42,8 @@ class Exercise:
     notice: str  # what to see when it is right
     accepts: tuple[Callable, ...] = ()
     tolerance: float = 0.0
+    seconds: float = 5.0  # that the learner's function may take for one input
+    may_draw: bool = False  # from the global random state
     verdict: Verdict = field(default_factory=lambda: Verdict(NOT_TRIED))
     hints_shown: int = 0
 
@@ -87,6 +89,10 @@ class Exercise:
     def wrap(self, answer: Any) -> Any:
         """What is tried out: here the answer itself."""
         return answer
+
+    def difference(self, expected: Any, got: Any) -> str:
+        """What is wrong with the result, in words; "" where it is as expected."""
+        return difference(expected, got, self.tolerance)
 
     def describe_expected(self, value: Any) -> str:
         """What the learner is told of the expected result."""

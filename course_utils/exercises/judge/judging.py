@@ -11,7 +11,6 @@ from course_utils.exercises.judge.trials import Trial, try_out
 from course_utils.language import _
 
 NOT_TRIED, RIGHT, NOT_YET = "not tried", "right", "not right yet"
-SECONDS = 5.0  # that a learner's function may take for one input
 
 
 class Verdict(NamedTuple):
@@ -29,7 +28,7 @@ def judge(exercise, answer: Any, seed: int) -> Verdict:
         return Verdict(NOT_YET, _not_a_function(exercise, answer))
     for arguments in exercise.all_cases(seed):
         expected = exercise.expect(arguments)
-        got = try_out(function, arguments, SECONDS)
+        got = try_out(function, arguments, exercise.seconds)
         if not _problem(exercise, expected, got) or _is_accepted(exercise, arguments, got):
             earlier.append((expected, got))
             continue
@@ -50,8 +49,8 @@ def _not_a_function(exercise, answer):
 def _problem(exercise, expected: Trial, got: Trial) -> str:
     """What is wrong, in words; "" where nothing is."""
     if got.error is not None:
-        return _error(got.error)
-    problem = difference(expected.value, got.value, exercise.tolerance)
+        return _error(got.error, exercise.seconds)
+    problem = exercise.difference(expected.value, got.value)
     if not problem and got.changed:
         name = [*inspect.signature(exercise.answer).parameters][got.changed[0]]
         text = _(
@@ -59,7 +58,7 @@ def _problem(exercise, expected: Trial, got: Trial) -> str:
             "its input. Make a new tensor instead of using `+=`, `*=` or `add_`."
         )
         return text.format(name=name)
-    if not problem and got.drew:
+    if not problem and got.drew and not exercise.may_draw:
         return _(
             "The result is right, but your function touched the global random state. Draw from "
             "the `generator` that it is given, or do not draw at all."
@@ -67,12 +66,12 @@ def _problem(exercise, expected: Trial, got: Trial) -> str:
     return problem
 
 
-def _error(error):
+def _error(error, seconds):
     if isinstance(error, OutOfTime):
         text = _(
             "Your function was still running after {seconds:g} seconds. Does a loop never end?"
         )
-        return text.format(seconds=SECONDS)
+        return text.format(seconds=seconds)
     text = _("Your function stopped with {kind}: {message}")
     return text.format(kind=type(error).__name__, message=str(error).split("\n")[0]) + _place(error)
 
