@@ -50,12 +50,13 @@ def _spiral(draw):
 
 
 def _data(draw):
-    """One of the two, turned by chance."""
-    points = [_moons, _spiral][int(draw.integers(0, 2, 1))](draw)
-    angle = 2 * torch.pi * draw.uniform(1)
-    cos, sin = angle.cos(), angle.sin()
-    points = points @ torch.stack([cos, sin, -sin, cos]).view(2, 2)
-    yield (points - points.mean(0)) / points.std() + 0.03 * draw.normal(600, 2), draw.generator()
+    """Both, each turned by chance: nobody knows them by heart."""
+    for shape in (_moons, _spiral):
+        angle = 2 * torch.pi * draw.uniform(1)
+        cos, sin = angle.cos(), angle.sin()
+        points = shape(draw) @ torch.stack([cos, sin, -sin, cos]).view(2, 2)
+        points = (points - points.mean(0)) / points.std() + 0.03 * draw.normal(600, 2)
+        yield points, draw.generator()
 
 
 empty_page = Creation(
