@@ -1,10 +1,8 @@
 """Notebook 06: what it builds is what the package holds, and its formulas are right."""
 
-import ast
-from pathlib import Path
-from types import SimpleNamespace
+from functools import partial
 
-import nbformat
+import lifting
 import numpy as np
 import pytest
 import torch
@@ -19,17 +17,7 @@ from course_utils.exercises import how_good_is_it as ex
 from course_utils.speedrun import TRACKS, read_entries
 from course_utils.speedrun.entries import average, ranked
 
-LAB = Path(__file__).parent.parent / "notebooks" / "06_how_good_is_it.ipynb"
-
-
-def lift(cell_id, **names):
-    """The functions that one cell of the notebook defines."""
-    cells = nbformat.read(LAB, as_version=4).cells
-    tree = ast.parse(next(cell.source for cell in cells if cell.id == cell_id))
-    tree.body = [n for n in tree.body if isinstance(n, ast.FunctionDef)]
-    namespace = {"torch": torch, **names}
-    exec(compile(tree, cell_id, "exec"), namespace)
-    return SimpleNamespace(**namespace)
+lift = partial(lifting.lift, "06_how_good_is_it")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """Notebook 02: what it builds is what the package holds, and each formula against an oracle."""
 
 import math
+import textwrap
 from functools import partial
 from itertools import pairwise
 
@@ -98,17 +99,22 @@ def test_the_notebooks_ddpm_step_is_the_packages_sampler():
 
 
 def test_the_notebooks_average_is_the_packages():
-    """`lerp` towards the weights by 1 - decay, as the cell writes it."""
+    """The loop's own two lines, taken from the cell, beside EMA after its warm-up."""
+    lines = lifting.source("02_diffusion_models_from_scratch", "train-unet").splitlines()
+    (start,) = [i for i, line in enumerate(lines) if line.strip().startswith("for mean, weights")]
+    update = textwrap.dedent("\n".join(lines[start : start + 2]))
     torch.manual_seed(0)
-    model = nn.Linear(3, 2)
-    ema, mean = cu.EMA(model, decay=0.5), [w.detach().clone() for w in model.parameters()]
-    ema.num_updates = 1000  # past its warm-up
+    unet, average = nn.Linear(3, 2), nn.Linear(3, 2)
+    average.load_state_dict(unet.state_dict())
+    ema = cu.EMA(unet, decay=0.9)
+    ema.num_updates = 1000
     with torch.no_grad():
-        for weights in model.parameters():
+        for weights in unet.parameters():
             weights.add_(1)
-    ema.update(model)
-    for ours, theirs, weights in zip(mean, ema.shadow, model.parameters(), strict=True):
-        torch.testing.assert_close(ours.lerp(weights.data, 1 - 0.5), theirs)
+    exec(update, {"average": average, "unet": unet, "decay": 0.9, "zip": zip})
+    ema.update(unet)
+    for ours, theirs in zip(average.parameters(), ema.shadow, strict=True):
+        torch.testing.assert_close(ours.data, theirs)
 
 
 # --- the perfect denoiser
@@ -264,24 +270,16 @@ def test_each_kl_of_the_bound_is_half_a_difference_of_snrs():
 
 @pytest.mark.parametrize("t", [1, 250, 999])
 def test_the_posterior_one_step_below_is_ddpms(t):
-    """Equations 6 and 7 of Ho et al. 2020, as diffusers computes them."""
+    """Equations 6 and 7 of Ho et al. 2020, as diffusers takes the step."""
     theirs = DDPMScheduler(1000, clip_sample=False, prediction_type="sample")
-    bars = theirs.alphas_cumprod.double()
-    x_t, x0 = torch.randn(2, 4, 1, 2, 2, generator=torch.Generator().manual_seed(0)).double()
-    levels = [f(bars[i]) ** 0.5 for i in (t, t - 1) for f in (lambda b: b, lambda b: 1 - b)]
-    noise = torch.randn(x_t.shape, generator=torch.Generator().manual_seed(5)).double()
-    ours = lift("ddpm-step").ddpm_step(
-        x_t.float(),
-        x0.float(),
-        *(level.float() for level in levels),
-        torch.Generator().manual_seed(5),
-    )
-    beta = 1 - bars[t] / bars[t - 1]
-    mean = (bars[t - 1] ** 0.5 * beta * x0 + (1 - beta) ** 0.5 * (1 - bars[t - 1]) * x_t) / (
-        1 - bars[t]
-    )
-    variance = (1 - bars[t - 1]) / (1 - bars[t]) * beta  # beta-tilde
-    torch.testing.assert_close(ours.double(), mean + variance**0.5 * noise, rtol=1e-3, atol=1e-3)
+    theirs.set_timesteps(1000)
+    x_t, x0 = torch.randn(2, 4, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    step = theirs.step(x0, t, x_t, generator=torch.Generator().manual_seed(5))
+    bars = theirs.alphas_cumprod
+    levels = [level**0.5 for i in (t, t - 1) for level in (bars[i], 1 - bars[i])]
+    own = torch.Generator().manual_seed(5)
+    ours = lift("ddpm-step").ddpm_step(x_t, x0, *levels, own)
+    torch.testing.assert_close(ours, step.prev_sample, rtol=1e-3, atol=1e-3)
 
 
 def test_the_posterior_is_the_product_of_its_two_gaussians():
