@@ -14,6 +14,7 @@ from course_utils.data.butterflies import SPECIES, draw_butterflies
 from course_utils.evaluation.benchmarks import (
     design_choices,
     fresh_noise,
+    guidance,
     ladder,
     sampler_distances,
 )
@@ -26,7 +27,7 @@ from course_utils.evaluation.distances import (
     frechet_distance,
     kernel_distance,
 )
-from course_utils.evaluation.neighbours import precision_recall
+from course_utils.evaluation.neighbours import diversity, precision_recall
 from course_utils.images import (
     from_pil,
     make_grid,
@@ -82,6 +83,8 @@ __all__ = [
     "steps_within",
     "ladder",
     "fresh_noise",
+    "guidance",
+    "diversity",
     "load_trained",
     "design_choices",
     "call_model",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from course_utils.checks import check_choice, check_int, check_positive
-from course_utils.models import Condition, Guidance, UNet, num_classes_of
+from course_utils.models import Condition, Guidance, Scale, UNet, num_classes_of
 from course_utils.runtime import is_headless
 from course_utils.sampling import Sampler, sample
 from course_utils.schedule import NoiseSchedule
@@ -47,7 +47,7 @@ class Trained(NamedTuple):
         *,
         seed: int = 0,
         condition: Condition | None = None,
-        guidance: float | int = 1.0,
+        guidance: Scale = 1.0,
         num_steps: int | None = None,
         batch_size: int = 64,
     ) -> Float[Tensor, "N C H W"]:
@@ -55,7 +55,7 @@ class Trained(NamedTuple):
 
         `condition` has a row for each picture, or one for all; a network with classes that is given
         none gets a class by chance for each picture. `guidance` is how much it counts, 1 as it was
-        learned, see `Guidance`; `num_steps` None takes the sampler's.
+        learned, or by the timestep, see `Guidance`; `num_steps` None takes the sampler's.
         Raises ValueError for other numbers of rows, or guidance without a condition.
         """
         check_positive(num_images=num_images, batch_size=batch_size)

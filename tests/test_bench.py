@@ -22,6 +22,10 @@ TINY = {
         *("--steps", "1", "--calls", "2", "--samples", "4", "--seeds", "0"),
         *("--output", "OUT.json"),
     ],
+    "guidance": [
+        *("--samples", "24", "--seeds", "0", "--names", "digits", "--only", "1"),
+        *("--output", "OUT.json"),
+    ],
     "samplers": ["--samples", "4", "--only", "1", "--output", "OUT.json"],
     "steps": ["--steps", "2", "--matrix-size", "64", "--profiles", "smoke"],
 }
@@ -32,6 +36,7 @@ PRINTS = {
     "design_choices": "sampler, 20 calls",
     "ladder": "4 samples, floor ",
     "fresh_noise": "4 samples, floor ",
+    "guidance": "24 samples, floors ",
     "samplers": "4 samples, floor ",
     "steps": "peak memory, profile smoke, batch of 4: ",
 }

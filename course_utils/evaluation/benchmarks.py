@@ -8,6 +8,7 @@ from course_utils.language import N_, _
 RESULTS = Path(__file__).parents[1] / "results"
 DESIGN_CHOICES, SAMPLERS = RESULTS / "design_choices.json", RESULTS / "samplers.json"
 LADDER, FRESH_NOISE = RESULTS / "ladder.json", RESULTS / "fresh_noise.json"
+GUIDANCE = RESULTS / "guidance.json"
 RUNGS = (
     *(N_("the toy"), N_("pixels from -1 to 1"), N_("Gaussian noise, as wide")),
     *(N_("Gaussian noise, width 1"), N_("told the time"), N_("average of the weights")),
@@ -55,6 +56,15 @@ def fresh_noise():
     Written by tests/bench/fresh_noise.py, whose machine, sample count and floor are in `.attrs`.
     """
     return _table(FRESH_NOISE)
+
+
+def guidance():
+    """Digits and butterflies by class, guided in each way with each scale, by seed, one row each.
+
+    `way` is "all levels", "interval" or "twin". Written by tests/bench/guidance.py, whose machine,
+    sample count, interval and floors are in `.attrs`.
+    """
+    return _table(GUIDANCE)
 
 
 def _table(file: Path):

@@ -1,9 +1,10 @@
-"""Precision and recall: do samples look real, and could every real picture be a sample?"""
+"""Precision, recall and diversity: do samples look real, could every real picture be one of them,
+and how much do those of one class differ?"""
 
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from course_utils.evaluation.distances import features_of
@@ -34,6 +35,24 @@ def precision_recall(
         )
     samples, real = features_of(samples, real, features)
     return PrecisionRecall(share_among(samples, real, k), share_among(real, samples, k))
+
+
+def diversity(
+    pictures: Pictures, labels: Int64[Tensor, " N"], features: str | nn.Module = "auto"
+) -> float:
+    """How far two pictures of one class are apart: the mean distance over all pairs.
+
+    The mean over the classes that hold at least two; `features` as in `frechet_distance`.
+    Raises ValueError where no class does, or for another number of labels.
+    """
+    if labels.shape != pictures.shape[:1]:
+        raise ValueError(f"labels must hold {len(pictures)} classes, got {tuple(labels.shape)}")
+    seen, _ = features_of(pictures, pictures[:2], features)
+    apart = [torch.pdist(seen[labels == label]) for label in labels.unique()]
+    apart = [distances.mean() for distances in apart if len(distances)]
+    if not apart:
+        raise ValueError(f"labels must give a class two pictures, got {labels.tolist()}")
+    return torch.stack(apart).mean().item()
 
 
 def share_among(x: Float[Tensor, "N D"], others: Float[Tensor, "M D"], k: int) -> float:

@@ -9,14 +9,19 @@ from torch import Tensor, nn
 from course_utils.models.calling import Condition, call_model, networks_of
 from course_utils.schedule import Images, Timesteps, expand_like
 
+Scale = float | int | Callable[[int], float | int]
+"""How much a condition counts: always the same, or by the timestep."""
+
 
 class Guidance(nn.Module):
     """`untold + scale * (told - untold)`, for any sampler (Ho & Salimans 2022, eq. 6: w + 1).
 
     `condition` is what the pictures are told, `without` what the push leads away from: no
     condition (None: the model's own), or another one. `scale` 1 is the model with its condition,
-    0 the model without. All three prediction types are affine in the answer, so that it does not
-    matter which of them is guided.
+    0 the model without; a function of the timestep guides some levels only (Kynkäänniemi et al.
+    2024). `weak` answers in the model's place where it is told `without`; with `without=condition`
+    that is autoguidance (Karras et al. 2024). All three prediction types are affine in the answer,
+    so that it does not matter which of them is guided.
     """
 
     def __init__(
@@ -24,24 +29,38 @@ class Guidance(nn.Module):
         model: Callable,
         condition: Condition,
         without: Condition | None = None,
-        scale: float | int = 1.0,
+        scale: Scale = 1.0,
+        *,
+        weak: Callable | None = None,
     ):
         super().__init__()
         self.model, self.condition, self.scale = model, condition, scale
-        self.without = unconditioned(model, condition) if without is None else without
+        self.weak = model if weak is None else weak
+        self.without = unconditioned(self.weak, condition) if without is None else without
 
     def forward(self, x_t: Images, timesteps: Timesteps) -> Images:
-        if self.scale == 0:
-            return self._answer(x_t, timesteps, self.without)
-        told = self._answer(x_t, timesteps, self.condition)
-        if self.scale == 1:
+        scale = self._scale_at(timesteps)
+        if scale == 0:
+            return _answer(self.weak, x_t, timesteps, self.without)
+        told = _answer(self.model, x_t, timesteps, self.condition)
+        if scale == 1:
             return told
-        untold = self._answer(x_t, timesteps, self.without)
-        return untold + self.scale * (told - untold)
+        untold = _answer(self.weak, x_t, timesteps, self.without)
+        return untold + scale * (told - untold)
 
-    def _answer(self, x_t: Images, timesteps: Timesteps, condition: Condition) -> Images:
-        condition = {name: values.to(x_t.device) for name, values in condition.items()}
-        return call_model(self.model, x_t, timesteps, condition)
+    def _scale_at(self, timesteps: Timesteps) -> float | int:
+        """Raises ValueError where a scale by the timestep meets several of them."""
+        if not callable(self.scale):
+            return self.scale
+        scales = {self.scale(t) for t in set(timesteps.tolist())}
+        if len(scales) != 1:
+            raise ValueError(f"a batch must have one scale, got {sorted(scales)}: one t at a time")
+        return scales.pop()
+
+
+def _answer(model: Callable, x_t: Images, timesteps: Timesteps, condition: Condition) -> Images:
+    condition = {name: values.to(x_t.device) for name, values in condition.items()}
+    return call_model(model, x_t, timesteps, condition)
 
 
 def unconditioned(model: Callable, condition: Condition) -> Condition:

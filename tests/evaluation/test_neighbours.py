@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from course_utils import load_digits, precision_recall
+from course_utils import diversity, load_digits, precision_recall
 from course_utils.evaluation.neighbours import share_among
 
 
@@ -73,3 +73,23 @@ def test_too_many_or_no_neighbours_are_named(digits, k):
     train, test = digits
     with pytest.raises(ValueError, match=rf"k must lie in \[1, 4\].* got {k}"):
         precision_recall(train[:5], test[:9], k=k)
+
+
+def test_diversity_is_the_mean_distance_within_each_class(digits):
+    train, _ = digits
+    pictures, labels = train[:7], torch.tensor([0, 1, 0, 1, 0, 2, 1])
+    seen = pictures.float().mean((1, 3)).double()
+    pairs = {c: [] for c in range(3)}
+    for i in range(7):
+        for j in range(i):
+            if labels[i] == labels[j]:
+                pairs[int(labels[i])].append(float((seen[i] - seen[j]).norm()))
+    by_hand = [sum(found) / len(found) for found in pairs.values() if found]
+    assert diversity(pictures, labels, Means()) == pytest.approx(sum(by_hand) / 2)
+    assert diversity(pictures[:1].repeat(4, 1, 1, 1), torch.zeros(4).long()) == 0
+
+
+@pytest.mark.parametrize(("labels", "said"), [([0, 1, 2], "two pictures"), ([0, 0], "3 classes")])
+def test_diversity_needs_pairs(digits, labels, said):
+    with pytest.raises(ValueError, match=said):
+        diversity(digits[0][:3], torch.tensor(labels))

@@ -16,6 +16,7 @@ from course_utils.models import drop_condition, num_classes_of, unconditioned
 SCHEDULES = {name: getattr(NoiseSchedule, name) for name in ("linear", "cosine", "straight")}
 T = 50
 LABELS = {"class_labels": torch.tensor([0, 2])}
+NOTHING = {"class_labels": torch.tensor([3, 3])}
 
 
 def awake(network, seed=0):
@@ -66,6 +67,32 @@ def test_without_may_be_another_condition(unet):
     told, untold = unet(x_t, TIMES, **LABELS), unet(x_t, TIMES, **other)
     guided = Guidance(unet, LABELS, other, 3.0)(x_t, TIMES)
     torch.testing.assert_close(guided, untold + 3 * (told - untold))
+
+
+def test_a_scale_by_the_timestep_guides_some_levels_only(unet):
+    x_t, asked = noisy(), []
+
+    def counted(x, timesteps, class_labels):
+        asked.append(int(timesteps[0]))
+        return unet(x, timesteps, class_labels)
+
+    model = Guidance(counted, LABELS, NOTHING, lambda t: 3.0 if 20 <= t < 40 else 1.0)
+    for t in (10, 20, 39, 40):
+        timesteps = torch.full((2,), t)
+        scale = 3.0 if t in (20, 39) else 1.0
+        wanted = Guidance(unet, LABELS, scale=scale)(x_t, timesteps)
+        assert torch.equal(model(x_t, timesteps), wanted)
+    assert asked == [10, 20, 20, 39, 39, 40]
+    with pytest.raises(ValueError, match="one scale, got"):
+        model(x_t, torch.tensor([20, 40]))
+
+
+def test_a_weak_model_may_be_what_is_led_away_from(unet):
+    x_t, weak = noisy(), awake(UNet(1, channels=(8,), num_classes=3), seed=1)
+    told, worse = unet(x_t, TIMES, **LABELS), weak(x_t, TIMES, **LABELS)
+    guided = Guidance(unet, LABELS, LABELS, 2.0, weak=weak)(x_t, TIMES)
+    torch.testing.assert_close(guided, worse + 2 * (told - worse))
+    assert torch.equal(Guidance(unet, LABELS, scale=0, weak=weak)(x_t, TIMES), weak(x_t, TIMES))
 
 
 def views(schedule, kind):
