@@ -10,13 +10,17 @@ from course_utils.data import (
     load_image_folder,
     make_loader,
 )
-from course_utils.data.butterflies import SPECIES, draw_butterflies
+from course_utils.data.butterflies import SPECIES, draw_butterflies, draw_silhouettes
+from course_utils.data.smileys import draw_smileys
 from course_utils.evaluation.benchmarks import (
     design_choices,
+    finetuning,
     fresh_noise,
     guidance,
     ladder,
     sampler_distances,
+    silhouettes,
+    steering,
 )
 from course_utils.evaluation.butterfly_laws import asymmetry, off_palette
 from course_utils.evaluation.copies import find_copies
@@ -28,6 +32,7 @@ from course_utils.evaluation.distances import (
     kernel_distance,
 )
 from course_utils.evaluation.neighbours import diversity, precision_recall
+from course_utils.evaluation.silhouettes import find_silhouettes, overlap
 from course_utils.images import (
     from_pil,
     make_grid,
@@ -37,7 +42,23 @@ from course_utils.images import (
     to_uint8,
 )
 from course_utils.language import set_language
-from course_utils.models import BasicUNet, Guidance, UNet, call_model, count_parameters
+from course_utils.models import (
+    BasicUNet,
+    Controlled,
+    Guidance,
+    Kept,
+    Steered,
+    UNet,
+    call_model,
+    count_parameters,
+)
+from course_utils.models.lora import (
+    add_lora,
+    load_lora,
+    lora_strength,
+    merge_lora,
+    save_lora,
+)
 from course_utils.runtime import (
     PRETRAINED,
     fast_arithmetic,
@@ -62,6 +83,7 @@ if TYPE_CHECKING:  # what `__getattr__` does, for editors
 
 _PLOTS = (
     "animate_sampling",
+    "compare_bands",
     "compare_curves",
     "compare_schedules",
     "plot_choices",
@@ -92,15 +114,19 @@ __all__ = [
     "Trained",
     "Sampler",
     "Guidance",
+    "Controlled",
     "EMA",
     "PRETRAINED",
     "SPECIES",
     "BasicUNet",
     "ImageData",
+    "Kept",
     "NoiseSchedule",
     "SampleStep",
+    "Steered",
     "TrainStep",
     "UNet",
+    "add_lora",
     "asymmetry",
     "classify",
     "compare",
@@ -109,10 +135,14 @@ __all__ = [
     "cycle",
     "diffusion_loss",
     "draw_butterflies",
+    "draw_smileys",
+    "draw_silhouettes",
     "draw_timesteps",
     "expand_like",
     "fast_arithmetic",
     "find_copies",
+    "find_silhouettes",
+    "finetuning",
     "frechet_distance",
     "from_pil",
     "is_headless",
@@ -120,19 +150,26 @@ __all__ = [
     "load_butterflies",
     "load_digits",
     "load_image_folder",
+    "load_lora",
+    "lora_strength",
     "loss_per_level",
     "loss_weights",
     "make_grid",
     "make_loader",
     "make_optimizer",
+    "merge_lora",
     "off_palette",
     "output_dir",
+    "overlap",
     "pick_device",
     "pick_profile",
     "precision_recall",
     "sample",
+    "save_lora",
     "seed_everything",
     "set_language",
+    "silhouettes",
+    "steering",
     "share",
     "slerp",
     "to_display_range",

@@ -16,7 +16,7 @@ import tyro
 from course_utils.checks import check_choice
 from course_utils.images import to_uint8
 from course_utils.recipes import Options, Recipe, load_recipe, parse_recipe, recipe_names
-from course_utils.runtime import pick_device
+from course_utils.runtime import pick_device, trained_folder
 
 Bare = tyro.conf.arg(name="")  # its fields are options without a prefix
 
@@ -30,6 +30,9 @@ class Train:
     fields: Annotated[Recipe, Bare]
     max_steps: int | None = None  # the budget in steps, in place of the recipe's
     max_seconds: float | None = None  # the budget in seconds; of both, the first to end
+    from_: Annotated[str | None, tyro.conf.arg(name="from")] = (
+        None  # a trained model's folder or name to go on
+    )
     dry_run: bool = False  # show the plan, and stop
 
     def run(self) -> int:
@@ -37,6 +40,8 @@ class Train:
         if self.max_steps is not None or self.max_seconds is not None:
             budget = {"max_steps": self.max_steps, "max_seconds": self.max_seconds}
             recipe = replace(recipe, training=replace(recipe.training, **budget))
+        if self.from_ is not None:
+            recipe = replace(recipe, start=replace(recipe.start, folder=self.from_))
         recipe = parse_recipe(asdict(recipe))
         if self.dry_run:
             from course_utils.runs.scoreboard import plans
@@ -52,7 +57,7 @@ class Train:
 class Sample:
     """Draw pictures with a trained model."""
 
-    model: Path  # the folder of a run, or of a pipeline of diffusers
+    model: Path  # the folder of a run or a pipeline of diffusers, or a name of weights that ship
     output: Path  # .npz: one uint8 array (N, C, H, W), "images"; .png: a sheet
     num_images: int = 16
     label: str | None = None  # the class to draw, by name or number; None: each by chance
@@ -69,7 +74,7 @@ class Sample:
 
         if self.output.suffix not in (".npz", ".png"):  # known before anything is drawn
             raise ValueError(f"output must end in .npz or .png, got {str(self.output)!r}")
-        trained = load_trained(self.model)
+        trained = load_trained(trained_folder(self.model))
         trained.model.to(pick_device())
         options = {name: getattr(self, name) for name in ("num_steps", "seed", "batch_size")}
         chosen = trained.sampler.guidance if self.guidance is None else self.guidance
@@ -90,7 +95,7 @@ class Evaluate:
     num_images: int = 500
 
     def run(self) -> int:
-        from course_utils.runs.outputs import evaluate
+        from course_utils.runs.measuring import evaluate
 
         for name, value in evaluate(self.model, self.num_images).items():
             print(f"{name:16} {value:,.3f}" if isinstance(value, float) else f"{name:16} {value}")
@@ -187,7 +192,7 @@ def _parse(args: list[str]) -> Train | Sample | Evaluate | Recipes | Speedrun | 
     command = tyro.conf.subcommand
     commands = Annotated[Train, command(default=train)] | Sample | Evaluate | Recipes
     commands = commands | Speedrun | Push
-    config = (tyro.conf.FlagCreatePairsOff,)
+    config = (tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands)
     said = io.StringIO()
     try:
         with redirect_stderr(said):

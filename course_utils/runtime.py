@@ -6,6 +6,8 @@ import random
 import re
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +108,20 @@ def output_dir(name: str) -> Path:
     raise OSError(f"no writable folder for {name!r}: start the notebook where you may write")
 
 
+def trained_folder(name: str | Path) -> Path:
+    """The folder itself, or that of the weights of this name that ship.
+
+    Raises FileNotFoundError where there is neither.
+    """
+    for folder in (Path(name).expanduser(), PRETRAINED / name):
+        if folder.is_dir():
+            return folder
+    shipped = ", ".join(sorted(path.name for path in PRETRAINED.iterdir() if path.is_dir()))
+    raise FileNotFoundError(
+        f"no folder {str(name)!r}: give that of a trained model, or a name that ships: {shipped}"
+    )
+
+
 def hardware() -> str:
     """The GPU, or the processor and the number of threads; and torch's version."""
     if torch.cuda.is_available():
@@ -115,3 +131,17 @@ def hardware() -> str:
     names = [line.split(": ")[1] for line in lines if line.startswith("model name")]
     name = names[0] if names else platform.processor() or platform.machine()
     return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+@contextmanager
+def quiet_diffusers() -> Iterator[None]:
+    """Without the bar of diffusers: what is loaded here takes no time."""
+    from diffusers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from course_utils.checks import check_choice, check_int, check_positive
 from course_utils.models import Condition, Guidance, Scale, UNet, num_classes_of
-from course_utils.runtime import is_headless
+from course_utils.runtime import is_headless, quiet_diffusers
 from course_utils.sampling import Sampler, sample
 from course_utils.schedule import NoiseSchedule
 
@@ -130,7 +130,7 @@ def save_trained(trained: Trained, folder: Path | str) -> None:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    schedule, T = _name_of(trained.schedule), len(trained.schedule)
+    schedule, T = schedule_name(trained.schedule), len(trained.schedule)
     note = {
         "schedule": schedule,
         "num_train_timesteps": T,
@@ -184,7 +184,8 @@ def _load_network(folder: Path, note: dict) -> Trained:
 def _load_pipeline(folder: Path, note: dict) -> Trained:
     from diffusers import DDPMPipeline
 
-    pipeline = DDPMPipeline.from_pretrained(folder, use_safetensors=True)
+    with quiet_diffusers():
+        pipeline = DDPMPipeline.from_pretrained(folder, use_safetensors=True)
     config, scheduler = pipeline.unet.config, pipeline.scheduler
     shape = (config.in_channels, config.sample_size, config.sample_size)
     schedule, target = NoiseSchedule(scheduler.alphas_cumprod), scheduler.config.prediction_type
@@ -209,7 +210,7 @@ def _save_pipeline(trained: Trained, beta_schedule: str | None, folder: Path) ->
     DDPMPipeline(unet=trained.model, scheduler=scheduler).save_pretrained(folder)
 
 
-def _name_of(schedule: NoiseSchedule) -> str:
+def schedule_name(schedule: NoiseSchedule) -> str:
     """The schedule's name, known by its curve."""
     for name in SCHEDULES:
         known = getattr(NoiseSchedule, name)(len(schedule))

@@ -26,6 +26,12 @@ TINY = {
         *("--samples", "24", "--seeds", "0", "--names", "digits", "--only", "1"),
         *("--output", "OUT.json"),
     ],
+    "finetuning": ["--steps", "1", "--samples", "4", "--seeds", "0", "--output", "OUT.json"],
+    "steering": ["--samples", "2", "--calls", "2", "--seeds", "0", "--output", "OUT.json"],
+    "silhouettes": [
+        *("--steps", "1", "--guidance", "1.5", "--samples", "12", "--seeds", "0"),
+        *("--pictures", "24", "--calls", "2", "--output", "OUT.json"),
+    ],
     "samplers": ["--samples", "4", "--only", "1", "--output", "OUT.json"],
     "steps": ["--steps", "2", "--matrix-size", "64", "--profiles", "smoke"],
 }
@@ -37,7 +43,10 @@ PRINTS = {
     "ladder": "4 samples, floor ",
     "fresh_noise": "4 samples, floor ",
     "guidance": "24 samples, floors ",
+    "finetuning": "4 samples, floor ",
     "samplers": "4 samples, floor ",
+    "steering": "2 samples, floor ",
+    "silhouettes": "12 samples, floor ",
     "steps": "peak memory, profile smoke, batch of 4: ",
 }
 

@@ -58,7 +58,20 @@ ANSWERS = {
         "def my_frechet(a, b):\n    return (a.mean() - b.mean()) ** 2",
         "def my_frechet(a, b):\n    return (a.mean() - b.mean()) ** 2 + (a.std() - b.std()) ** 2",
     ),
+    "guide": (
+        "def my_guidance(told, untold, scale):\n    return told",
+        "def my_guidance(told, untold, scale):\n    return untold + scale * (told - untold)",
+    ),
 }
+PAD = """\
+from course_utils import widgets
+
+def count(mask):
+    halves = mask[..., :8].sum(), mask[..., 8:].sum()
+    return f"<p>{int(mask.sum())} cells, {int(halves[0])} in the left half</p>"
+
+pad = widgets.paint(size=16, mirrored=%s, draw=count)
+pad"""
 KERNEL_IS_IDLE = """() => {
   const kernel = window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel;
   return kernel?.connectionStatus === "connected" && kernel?.status === "idle";
@@ -363,3 +376,93 @@ def test_everything_moves_and_answers(name, start, screenshots):
 @pytest.mark.parametrize("name", [*COURSE, *KOREAN])
 def test_everything_moves_and_answers_to_the_end(name, start, screenshots):
     walk_through(*start(name, whole=True), screenshots)
+
+
+class Painter:
+    """A pad of 16 by 16 cells on a page, and a hand that paints on it."""
+
+    def __init__(self, walk):
+        self.walk, self.cell = walk, walk.cell("pad")
+        self.pad = self.cell.locator("svg[role=application]")
+        self.pad.wait_for()
+
+    def drag(self, *places):
+        """From cell to cell (column, row), each by one movement of the mouse."""
+        self.pad.scroll_into_view_if_needed()
+        box, mouse = self.pad.bounding_box(), self.walk.page.mouse
+        for i, (column, row) in enumerate(places):
+            x, y = ((at + 0.5) * box["width"] / 16 for at in (column, row))
+            mouse.move(box["x"] + x, box["y"] + y)
+            if not i:
+                mouse.down()
+        mouse.up()
+
+    def press(self, *keys):
+        for key in keys:
+            self.walk.page.keyboard.press(key)
+
+    def push(self, name):
+        self.cell.get_by_role("button", name=name).click()
+
+    def holds(self, cells, left):
+        """The kernel's mask has so many cells: the answer to the Draw button says so."""
+        self.push("Draw")
+        self.cell.get_by_text(f"{cells} cells, {left} in the left half", exact=True).wait_for()
+
+
+@pytest.fixture
+def painter(lab, browser):
+    """`painter(mirrored)`: a notebook with nothing but a pad, run."""
+    (address, token), folder = lab
+    with closing(browser.new_page(viewport={"width": 1280, "height": 1000})) as page:
+
+        def start(mirrored):
+            title = nbformat.v4.new_markdown_cell("# A pad")
+            code = nbformat.v4.new_code_cell(PAD % mirrored, id="pad")
+            kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+            notebook = nbformat.v4.new_notebook(
+                cells=[title, code], metadata={"kernelspec": kernel}
+            )
+            name = f"pad-{mirrored}"
+            nbformat.write(notebook, folder / f"{name}.ipynb")
+            walk = Walk(page, address, token, name, notebook)
+            walk.run_all()
+            walk.wait_for_all()
+            return Painter(walk)
+
+        yield start
+
+
+@pytest.mark.notebook
+def test_the_kernel_has_what_the_mouse_painted(painter, screenshots):
+    hand = painter(mirrored=False)
+    hand.drag((2, 3), (5, 3), (5, 12))  # the cells between are painted, too
+    hand.holds(13, left=13)
+    hand.drag((12, 8))
+    hand.holds(14, left=13)
+    hand.walk.photograph("pad", screenshots, "mouse")
+    hand.push("Undo")
+    hand.holds(13, left=13)
+    hand.push("Erase")
+    hand.drag((5, 3), (5, 40))  # and the mouse may leave the pad
+    hand.holds(3, left=3)
+    hand.push("Clear")
+    hand.holds(0, left=0)
+    hand.push("Undo")
+    hand.holds(3, left=3)
+    assert hand.walk.complaints == []
+
+
+@pytest.mark.notebook
+def test_the_kernel_has_what_the_keys_painted(painter, screenshots):
+    hand = painter(mirrored=True)
+    hand.pad.focus()
+    hand.press(" ", "ArrowLeft", "Shift+ArrowLeft", "Shift+ArrowLeft", "ArrowUp", " ")
+    assert "row 8, column 6: painted; 8 of 256" in hand.cell.inner_text()
+    hand.walk.photograph("pad", screenshots, "keys")
+    hand.holds(8, left=4)
+    hand.pad.focus()
+    hand.press(" ", *["ArrowUp"] * 20)
+    assert "row 1, column 6: empty; 6 of 256" in hand.cell.inner_text()
+    hand.holds(6, left=3)
+    assert hand.walk.complaints == []

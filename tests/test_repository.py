@@ -47,7 +47,7 @@ IMPORTS = {
     "runtime": {"checks"},
     "language": {"checks"},
     "schedule": {"checks"},
-    "models": {"checks", "schedule"},
+    "models": {"checks", "runtime", "schedule"},
     "data": {"checks", "images", "language", "runtime"},
     "sampling": {"checks", "models", "schedule"},
     "training": {"checks", "language", "models", "schedule"},
@@ -58,7 +58,7 @@ IMPORTS = {
         *("checks", "images", "language", "plotting", "runtime", "sampling", "schedule"),
     },
     "recipes": {"data", "models", "runtime", "sampling", "schedule", "trained", "training"},
-    "sharing": {"data"},
+    "sharing": {"data", "models"},
     "runs": {
         *("data", "evaluation", "images", "models", "recipes", "runtime", "schedule", "sharing"),
         *("trained", "training"),
@@ -76,6 +76,7 @@ IMPORTS = {
 COMMAND = ("cli", "runs/trainer", "runs/folder", "runs/checkpoints", "runs/log", "runs/outputs")
 LIGHT = ("runtime", "images", "schedule", "models", "training", "sampling", "data", "trained")
 HEAVY = {"matplotlib", "ipywidgets", "datasets", "diffusers", "accelerate", "pandas", "sklearn"}
+HEAVY |= {"peft", "transformers"}
 
 MODULES = sorted((ROOT / "course_utils").rglob("*.py"))
 each_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)

@@ -6,6 +6,7 @@ from dataclasses import asdict
 import pytest
 import torch
 from diffusers import DDPMPipeline
+from diffusers.utils import logging as diffusers_logging
 from tiny import tiny_unet
 from torch import nn
 
@@ -15,6 +16,8 @@ from course_utils import (
     Sampler,
     Trained,
     UNet,
+    agreement,
+    call_model,
     find_copies,
     frechet_distance,
     load_digits,
@@ -252,3 +255,23 @@ def test_the_digits_that_ship_are_new_and_near_to_real_ones():
     assert find_copies(drawn, seen).rate < 0.05
     floor = frechet_distance(seen[:200], held)
     assert frechet_distance(drawn, held) < 4 * floor
+
+
+@pytest.mark.parametrize("name", ["digits-classes", "butterflies-32-classes"])
+def test_what_ships_for_classes_draws_them_and_is_a_pipeline_of_diffusers(name):
+    shipped = load_trained(PRETRAINED / name)
+    told = labels(*range(len(shipped.classes)), *range(len(shipped.classes)))
+    guidance = shipped.sampler.guidance
+    drawn = shipped.draw(len(told["class_labels"]), condition=told, guidance=guidance, num_steps=12)
+    assert agreement(drawn, told["class_labels"]) >= 0.9
+    unet = DDPMPipeline.from_pretrained(PRETRAINED / name).unet
+    x_t, timesteps, one = torch.randn(1, *shipped.shape), torch.tensor([500]), labels(3)
+    assert torch.equal(
+        unet(x_t, timesteps, **one).sample, call_model(shipped.model, x_t, timesteps, one)
+    )
+
+
+def test_a_pipeline_is_loaded_without_a_bar_and_bars_stay_as_they_were(capfd):
+    load_trained(PRETRAINED / "butterflies-32")
+    assert "Loading" not in "".join(capfd.readouterr())
+    assert diffusers_logging.is_progress_bar_enabled()

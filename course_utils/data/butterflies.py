@@ -5,8 +5,9 @@ list of marks. Points are complex numbers, so a turn is a product; the left half
 """
 
 from collections import namedtuple
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from itertools import chain
 
 import torch
 from jaxtyping import Float, Int64, UInt8
@@ -60,6 +61,7 @@ comma       claw  a41 d72 e93 521 fd8 fff fff  12 16 90  10  0  0   0  0 60  0  
 """
 
 _Marks = Iterable[tuple]  # a colour, the distance from its middle, half its width, its softness
+_PARTS = 5, 3, 4, 28  # an individual's numbers: pose, tint, shape, wiggle
 _ROWS = [line.split() for line in _GUIDE.strip().splitlines()]
 _NUMBERS = torch.tensor([[int(v) / 100 for v in row[9:]] for row in _ROWS]).view(-1, 2, 14, 1, 1)
 _COLOURS = torch.tensor([[int(c, 16) / 15 for c in "".join(row[2:9])] for row in _ROWS])
@@ -125,13 +127,18 @@ def _wing(z: Tensor, w: int, maps: Tensor, colours: Tensor, t: _Traits, pixel: T
     yield base * 0.4, edge, 0.012, pixel + 0.02
 
 
-def _body(z: Tensor, tone: Tensor, pixel: Tensor) -> _Marks:
-    """The marks of antennae with their clubs; of abdomen, head and thorax."""
+def _antennae(z: Tensor, tone: Tensor, pixel: Tensor) -> _Marks:
+    """Two threads with their clubs."""
     u, v = z.real, z.imag
     t = ((v - 0.2) / 0.42).clamp(0, 1)
     thread = torch.hypot(u - 0.02 - 0.2 * t**1.6, v - 0.2 - 0.42 * t)
     yield tone * 0.3, thread, 0.009, pixel
     yield tone * 0.3, torch.hypot(u - 0.215, v * 0.7 - 0.427), 0.02, pixel
+
+
+def _body(z: Tensor, tone: Tensor, pixel: Tensor) -> _Marks:
+    """The marks of abdomen, head and thorax."""
+    u, v = z.real, z.imag
     for y, wide, tall in ((-0.22, 0.054, 0.28), (0.19, 0.045, 0.048), (0.04, 0.07, 0.14)):
         away = torch.hypot(u, (v - y) * (wide / tall))
         yield tone * 0.5, away, wide, pixel
@@ -149,25 +156,48 @@ def _place(labels: Tensor, pose: Tensor, gain: Tensor, size: int) -> tuple[Tenso
     return torch.complex(z.real.abs(), z.imag), 2 / size / scale
 
 
-def _render(labels: Int64[Tensor, "B"], draws: Tensor, size: int) -> UInt8[Tensor, "B 3 H W"]:
-    """Individuals from random numbers in [-1, 1]; all 0 is the species as the guide has it."""
-    pose, tint, shape, wiggle = draws.split((5, 3, 4, 28), 1)
-    numbers = _NUMBERS[labels] * (1 + 0.1 * wiggle.unflatten(1, (2, 14)))
-    colours = _COLOURS.view(-1, 2, 7, 3, 1, 1)[labels] ** (0.25 * tint[:, None, None]).exp()
-    gain = (1 + 0.06 * shape[:, :2]) * torch.exp(0.08j * shape[:, 2:])  # of fore- and hindwing
-    z, pixel = _place(labels, pose, gain, size)
-    paper, warm = torch.tensor([[0.965, 0.95, 0.925], [0.01, 0.005, -0.02]]).view(2, 3, 1, 1)
-    canvas = (paper + warm * pose[:, 4:]) * (1 - 0.03 * z.abs()[:, None] ** 2)
+def _wings(labels: Tensor, z: Tensor, gain: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Each wing, its points under the pixels, and their distances to its outline and outer edge."""
     for w in (1, 0):  # the forewing lies on top
         here = (z - _ROOTS[w]) / gain[:, w]
         grid = torch.view_as_real((here - _MIDDLES[w]) / _REACH)
         maps = grid_sample(_maps()[labels, w], grid, padding_mode="border", align_corners=True)
+        yield w, here, maps
+
+
+def _gains(shape: Tensor) -> Tensor:
+    """How much an individual's fore- and hindwing are stretched and turned."""
+    return (1 + 0.06 * shape[:, :2]) * torch.exp(0.08j * shape[:, 2:])
+
+
+def _render(labels: Int64[Tensor, "B"], draws: Tensor, size: int) -> UInt8[Tensor, "B 3 H W"]:
+    """Individuals from random numbers in [-1, 1]; all 0 is the species as the guide has it."""
+    pose, tint, shape, wiggle = draws.split(_PARTS, 1)
+    numbers = _NUMBERS[labels] * (1 + 0.1 * wiggle.unflatten(1, (2, 14)))
+    colours = _COLOURS.view(-1, 2, 7, 3, 1, 1)[labels] ** (0.25 * tint[:, None, None]).exp()
+    gain = _gains(shape)
+    z, pixel = _place(labels, pose, gain, size)
+    paper, warm = torch.tensor([[0.965, 0.95, 0.925], [0.01, 0.005, -0.02]]).view(2, 3, 1, 1)
+    canvas = (paper + warm * pose[:, 4:]) * (1 - 0.03 * z.abs()[:, None] ** 2)
+    for w, here, maps in _wings(labels, z, gain):
         wing = colours[:, w, 0].expand_as(canvas).clone()
         _paint(wing, _wing(here, w, maps, colours[:, w], _Traits(*numbers[:, w].unbind(1)), pixel))
         away = 1 - maps[:, 0]
         _paint(canvas, [(canvas * 0.65, away + 0.05 * z.imag, 1, 0.1), (wing, away, 1, pixel)])
-    _paint(canvas, _body(z, colours[:, 0, 3] * 0.4 + colours[:, 1, 0] * 0.4, pixel))
+    tone = colours[:, 0, 3] * 0.4 + colours[:, 1, 0] * 0.4
+    _paint(canvas, chain(_antennae(z, tone, pixel), _body(z, tone, pixel)))
     return (canvas.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def _mask(labels: Int64[Tensor, "B"], draws: Tensor, size: int) -> UInt8[Tensor, "B 1 H W"]:
+    """255 where wings and body of the same individuals cover half a pixel or more."""
+    pose, _, shape, _ = draws.split(_PARTS, 1)
+    gain, ink = _gains(shape), torch.ones(1, 1, 1, 1)
+    z, pixel = _place(labels, pose, gain, size)
+    canvas = torch.zeros(len(labels), 1, size, size)
+    _paint(canvas, ((ink, 1 - maps[:, 0], 1, pixel) for _, _, maps in _wings(labels, z, gain)))
+    _paint(canvas, ((ink, *place) for _, *place in _body(z, ink, pixel)))
+    return (canvas >= 0.5).to(torch.uint8) * 255
 
 
 def draw_butterflies(
@@ -178,6 +208,20 @@ def draw_butterflies(
     The same seed gives the same individuals, whatever the size and however many follow.
     Raises TypeError unless all are ints, ValueError unless 16 <= size <= 128 and num_images >= 1.
     """
+    return _drawn(_render, num_images, size, seed)
+
+
+def draw_silhouettes(num_images: int, size: int = 32, *, seed: int = 0) -> UInt8[Tensor, "N 1 H W"]:
+    """What the wings and bodies of `draw_butterflies`' individuals cover: 255 inside, 0 outside.
+
+    The same arguments give the same individuals, and raise the same errors. Shadows and antennae
+    are not part of it.
+    """
+    return _drawn(_mask, num_images, size, seed)[0]
+
+
+def _drawn(render: Callable, num_images: int, size: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Individuals by `render`, in chunks, and their labels."""
     check_int("num_images", num_images, 1, 10**6)
     check_int("size", size, 16, 128)
     check_int("seed", seed, 0, 2**32 - 1)
@@ -189,7 +233,7 @@ def draw_butterflies(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the steps are small: a second thread would mostly wait
     try:
-        images = torch.cat([_render(*part, size) for part in parts])
+        images = torch.cat([render(*part, size) for part in parts])
     finally:
         torch.set_num_threads(threads)
     return images[:num_images], labels[:num_images]

@@ -9,6 +9,8 @@ RESULTS = Path(__file__).parents[1] / "results"
 DESIGN_CHOICES, SAMPLERS = RESULTS / "design_choices.json", RESULTS / "samplers.json"
 LADDER, FRESH_NOISE = RESULTS / "ladder.json", RESULTS / "fresh_noise.json"
 GUIDANCE = RESULTS / "guidance.json"
+SILHOUETTES, STEERING = RESULTS / "silhouettes.json", RESULTS / "steering.json"
+FINETUNING = RESULTS / "finetuning.json"
 RUNGS = (
     *(N_("the toy"), N_("pixels from -1 to 1"), N_("Gaussian noise, as wide")),
     *(N_("Gaussian noise, width 1"), N_("told the time"), N_("average of the weights")),
@@ -65,6 +67,33 @@ def guidance():
     sample count, interval and floors are in `.attrs`.
     """
     return _table(GUIDANCE)
+
+
+def finetuning():
+    """Butterflies that learn smileys: each method, seed and number of steps, one row (a DataFrame).
+
+    `method` is "full", "lora", "lora off" (the same at strength 0) or "scratch"; `frechet` and
+    `kernel` are distances to held-out smileys, `butterflies` the Fréchet distance to those. Written
+    by tests/bench/finetuning.py, whose machine, sample count, floor and the distances before the
+    first step are in `.attrs`.
+    """
+    return _table(FINETUNING)
+
+
+def silhouettes():
+    """How far drawn shapes overlap with the silhouettes asked for, each network and seed a row.
+
+    Written by tests/bench/silhouettes.py, whose machine, sample count and floor are in `.attrs`.
+    """
+    return _table(SILHOUETTES)
+
+
+def steering():
+    """How near to a colour, or to symmetry, a loss steers at each scale, by seed (a DataFrame).
+
+    Written by tests/bench/steering.py, whose machine, sample count and floor are in `.attrs`.
+    """
+    return _table(STEERING)
 
 
 def _table(file: Path):

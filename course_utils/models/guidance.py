@@ -64,11 +64,16 @@ def _answer(model: Callable, x_t: Images, timesteps: Timesteps, condition: Condi
 
 
 def unconditioned(model: Callable, condition: Condition) -> Condition:
-    """The same condition, saying nothing: the extra row of the labels' table, a text of zeros.
+    """The same condition, saying nothing: the labels' extra row, a text of zeros. A drawing stays:
+    as in diffusers' ControlNet pipelines, it is followed on both sides of the push.
 
     Raises ValueError for a keyword of which it is not known how to say nothing.
     """
-    silent = {"class_labels": _no_label, "encoder_hidden_states": lambda _, text: text * 0}
+    silent = {
+        "class_labels": _no_label,
+        "encoder_hidden_states": lambda _, text: text * 0,
+        "controlnet_cond": lambda _, drawing: drawing,
+    }
     if unknown := set(condition) - set(silent):
         raise ValueError(
             f"condition must be of {', '.join(silent)}, got {', '.join(sorted(unknown))}: "

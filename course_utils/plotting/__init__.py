@@ -5,7 +5,7 @@ a global random state or changes matplotlib's settings.
 """
 
 from course_utils.plotting.animation import animate_sampling
-from course_utils.plotting.curves import compare_curves, plot_choices, plot_loss
+from course_utils.plotting.curves import compare_bands, compare_curves, plot_choices, plot_loss
 from course_utils.plotting.networks import plot_unet
 from course_utils.plotting.pictures import (
     show_corruption,
@@ -18,6 +18,7 @@ from course_utils.plotting.schedules import compare_schedules, plot_schedule
 
 __all__ = [
     "animate_sampling",
+    "compare_bands",
     "compare_curves",
     "compare_schedules",
     "plot_choices",

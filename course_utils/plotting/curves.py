@@ -77,6 +77,56 @@ def compare_curves(
     return finish(ax, xlabel, ylabel, title, "above" if fits else "best")
 
 
+def compare_bands(
+    curves: Mapping[str, tuple[Iterable, Iterable, Iterable]],
+    ax: Axes | None = None,
+    *,
+    xlabel: str,
+    ylabel: str,
+    marker: float | int | None = None,
+    floor: float | int | None = None,
+    log: bool = False,
+    title: str | None = None,
+) -> Axes:
+    """One line for each name through its means, in a pale band of one standard deviation.
+
+    Each curve is (x values, means, standard deviations); `marker` is an x with a vertical line,
+    `floor` a y with a dotted one, such as what real pictures reach; `log` is for the y axis.
+    Raises ValueError for no curves, lengths that differ or a standard deviation below 0.
+    """
+    if not curves:
+        raise ValueError("curves must not be empty: pass {name: (x, means, standard deviations)}")
+    ax = new_axes(ax, 7, 3.5)
+    for i, (name, points) in enumerate(curves.items()):
+        x, mean, std = check_band(name, *points)
+        style = line_style(i)
+        ax.plot(x, mean, label=name, marker=MARKERS[i % len(MARKERS)], ms=4, **style)
+        ax.fill_between(x, mean - std, mean + std, color=style["color"], alpha=0.2, lw=0)
+    if marker is not None:
+        ax.axvline(marker, color=ax.title.get_color(), lw=1, alpha=0.7)
+    if floor is not None:
+        ax.axhline(floor, color=ax.title.get_color(), lw=1, ls=":")
+    if log:
+        ax.set_yscale("log")
+        plain_numbers(ax.yaxis)
+    fits = len(curves) <= 4 and text_inches("".join(curves), LEGEND) < 4
+    return finish(ax, xlabel, ylabel, title, "above" if fits else "best")
+
+
+def check_band(name: str, x: Iterable, mean: Iterable, std: Iterable) -> list[np.ndarray]:
+    """The three as arrays. Raises ValueError unless they are as long, and std nowhere below 0."""
+    band = [np.asarray([float(value) for value in values]) for values in (x, mean, std)]
+    lengths = list(map(len, band))
+    if len(set(lengths)) > 1 or not lengths[0]:
+        raise ValueError(
+            f"{name} needs a mean and a standard deviation for each x, at least one; "
+            f"got {lengths[0]} x, {lengths[1]} means, {lengths[2]} standard deviations"
+        )
+    if (band[2] < 0).any():
+        raise ValueError(f"the standard deviations of {name} must not be below 0, got {band[2]}")
+    return band
+
+
 def plot_choices(summary, ax: Axes | None = None, *, floor: float | None = None) -> Axes:
     """The laboratory's summary: for each choice a dot for every network, a line at the median.
 

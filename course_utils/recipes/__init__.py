@@ -8,6 +8,7 @@ from course_utils.recipes.recipe import (
     Recipe,
     Sampler,
     Schedule,
+    Start,
     Training,
     differences,
     load_recipe,

@@ -1,4 +1,4 @@
-"""What a recipe names, made: pictures, network, noise schedule; the model that it trained."""
+"""What a recipe names, made: pictures, network, noise schedule; what training begins with."""
 
 from functools import partial
 
@@ -8,11 +8,12 @@ from tqdm import tqdm
 
 from course_utils.data import SOURCES, ImageData, load_image_folder
 from course_utils.data.rows import Rows
-from course_utils.models import UNet
+from course_utils.models import UNet, num_classes_of
+from course_utils.models.lora import add_lora
 from course_utils.recipes.recipe import Data, Model, Recipe, Schedule
-from course_utils.runtime import is_headless
+from course_utils.runtime import is_headless, trained_folder
 from course_utils.schedule import NoiseSchedule
-from course_utils.trained import Trained
+from course_utils.trained import Trained, load_trained, schedule_name
 from course_utils.training.loss import TimestepSampling, logit_normal
 
 NUM_TIMESTEPS = 1000
@@ -85,6 +86,51 @@ def make_model(model: Model, data: Data) -> nn.Module:
     )
 
 
+def begin(recipe: Recipe) -> Trained:
+    """What training begins with: a network, and how to draw with it.
+
+    The weights are random, or those of `start.folder`, with adapters on them if the recipe names
+    their rank. Raises FileNotFoundError where no model is, ValueError where pictures, schedule or
+    settings do not fit it.
+    """
+    if recipe.model is not None:
+        return make_trained(recipe, make_model(recipe.model, recipe.data))
+    trained = load_trained(trained_folder(recipe.start.folder))
+    _check_fit(recipe, trained)
+    if recipe.start.lora_rank is not None:
+        add_lora(trained.model, recipe.start.lora_rank)
+    return trained._replace(sampler=recipe.sampler, classes=())
+
+
+def outline(recipe: Recipe) -> nn.Module:
+    """The network that training begins with, as shapes without numbers."""
+    if recipe.model is None:
+        return begin(recipe).model.to("meta")
+    with torch.device("meta"):
+        return make_model(recipe.model, recipe.data)
+
+
+def _check_fit(recipe: Recipe, trained: Trained) -> None:
+    name, (channels, size, _) = recipe.start.folder, trained.shape
+    found = picture_shape(recipe.data)
+    if trained.decode is not None or len(trained.schedule) != NUM_TIMESTEPS:
+        wanted = f"draws pictures, in {NUM_TIMESTEPS:,} timesteps"
+        raise ValueError(f"start.folder {name!r} must hold a model that {wanted}")
+    if found[0] != channels:
+        wanted = f"{channels}-channel pictures, and data.source {recipe.data.source!r} gives"
+        raise ValueError(f"start.folder {name!r} draws {wanted} {found[0]} channels: change one")
+    if found[1] != size:
+        raise ValueError(
+            f"data.size must be {size}, the size of what start.folder {name!r} draws, got "
+            f"{found[1]}: add --data.size {size}"
+        )
+    schedule_name(trained.schedule)  # or it could not be saved in the end
+    if not num_classes_of(trained.model) and (recipe.training.drop or recipe.sampler.guidance != 1):
+        raise ValueError(
+            f"training.drop and sampler.guidance need classes, and start.folder {name!r} knows none"
+        )
+
+
 def make_schedule(schedule: Schedule) -> NoiseSchedule:
     """The noise schedule, 1,000 timesteps long."""
     return getattr(NoiseSchedule, schedule.name)(NUM_TIMESTEPS)
@@ -99,7 +145,8 @@ def timestep_sampling(schedule: Schedule) -> TimestepSampling:
 
 def make_trained(recipe: Recipe, model: nn.Module, classes: tuple[str, ...] = ()) -> Trained:
     """A network that the recipe trained, and how to draw with it."""
-    schedule, target = make_schedule(recipe.schedule), recipe.schedule.prediction_type
+    schedule = make_schedule(recipe.schedule)
+    target = recipe.schedule.prediction_type or "v_prediction"
     shape = picture_shape(recipe.data)
     return Trained(model, schedule, target, shape, recipe.sampler, classes)
 

@@ -27,6 +27,7 @@ Count = Annotated[int, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
+Curve = Literal["linear", "cosine", "straight"]
 Target = Literal["epsilon", "sample", "v_prediction"]
 
 
@@ -62,12 +63,21 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """Which noise, and what is asked."""
+class Start:
+    """Which trained model to go on from, in place of random weights."""
 
     __pydantic_config__ = STRICT
-    name: Literal["linear", "cosine", "straight"]  # the curves; straight only with UNet
-    prediction_type: Target = "v_prediction"  # what the network is asked for
+    folder: str = ""  # of a run or pipeline, or the name of weights that ship; "": random weights
+    lora_rank: Count | None = None  # train adapters of this rank, and no weights; None: all weights
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Which noise, and what is asked. After a start both are the start's."""
+
+    __pydantic_config__ = STRICT
+    name: Curve | None = None  # the curves; straight only with UNet
+    prediction_type: Target | None = None  # what the network is asked for; None: v_prediction
     timestep_sampling: Literal["uniform", "logit_normal"] = "logit_normal"  # levels drawn
     timestep_mean: float = 0.0  # logit_normal: above 0 prefers noise
     timestep_std: Positive = 1.0  # logit_normal: small prefers the levels around the mean
@@ -99,16 +109,44 @@ class Recipe:
     __pydantic_config__ = STRICT
     title: str  # what it makes, in one line
     data: Data
-    model: Model
+    model: Model | None  # None: the network of start.folder
     schedule: Schedule
     training: Training
     sampler: Sampler = field(default_factory=Sampler)
+    start: Start = field(default_factory=Start)
 
     def __post_init__(self):
         if self.training.max_steps is None and self.training.max_seconds is None:
             raise ValueError("a recipe needs training.max_steps or training.max_seconds, or both")
         if self.data.streaming and self.data.source not in ("folder", "hub"):
             raise ValueError(f"data.streaming is for folder and hub, not {self.data.source!r}")
+        if self.start.folder:
+            self._check_start()
+        else:
+            self._check_model()
+
+    def _check_start(self):
+        if self.model is not None:
+            raise ValueError(
+                f"start.folder {self.start.folder!r} brings its own network, and there is a "
+                "[model] besides: take one of the two out, or use the recipe finetune-cpu"
+            )
+        if self.schedule.name or self.schedule.prediction_type:
+            raise ValueError(
+                "schedule.name and schedule.prediction_type are those of start.folder: "
+                "take them out"
+            )
+
+    def _check_model(self):
+        if self.model is None:
+            raise ValueError(
+                "a recipe needs a [model], to begin with random weights, or start.folder, a "
+                "trained one to go on from (on the command line --from FOLDER)"
+            )
+        if self.start.lora_rank is not None:
+            raise ValueError("start.lora_rank needs start.folder: adapters go on a trained model")
+        if self.schedule.name is None:
+            raise ValueError("schedule.name must be 'linear', 'cosine' or 'straight', got None")
         if self.model.kind == "UNet2DModel" and self.schedule.name == "straight":
             raise ValueError(
                 "schedule.name 'straight' has no DDPMPipeline: use 'cosine', or model.kind 'UNet'"
@@ -167,7 +205,7 @@ def parse_recipe(table: dict) -> Recipe:
     Raises ValueError that names each wrong field, its value and what is allowed.
     """
     try:
-        return TypeAdapter(Recipe).validate_json(json.dumps(table))
+        return TypeAdapter(Recipe).validate_json(json.dumps({"model": None, **table}))
     except ValidationError as error:
         problems = (_problem(details) for details in error.errors(include_url=False))
         raise ValueError("; ".join(problems)) from None
@@ -176,7 +214,8 @@ def parse_recipe(table: dict) -> Recipe:
 def differences(ours: Recipe, theirs: Recipe) -> dict[str, tuple]:
     """The fields in which two recipes differ, as "section.field": (ours, theirs)."""
     ours, theirs = (_flat(asdict(recipe)) for recipe in (ours, theirs))
-    return {name: (ours[name], theirs[name]) for name in ours if ours[name] != theirs[name]}
+    pairs = {name: (ours.get(name), theirs.get(name)) for name in {**ours, **theirs}}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def _flat(table: dict) -> dict:

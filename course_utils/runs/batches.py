@@ -30,11 +30,12 @@ Pictures = tuple[UInt8[Tensor, "b C H W"], Int64[Tensor, " b"] | None]
 SOME = 1000  # pictures, of those that are not in memory, to compare samples with
 
 
-def open_pictures(recipe: Recipe, seed: int, share: int, rank: int, num_processes: int):
+def open_pictures(
+    recipe: Recipe, num_classes: int | None, seed: int, share: int, rank: int, num_processes: int
+):
     """The recipe's pictures, and classes if its network is told some, for a process that takes
     `share` of each batch. Raises ValueError where the classes are not those of the network."""
-    num_classes, size = recipe.model.num_classes, recipe.training.batch_size
-    labelled = num_classes is not None
+    size, labelled = recipe.training.batch_size, num_classes is not None
     if not recipe.data.streaming:
         pictures = InMemory(load_data(recipe.data, labelled), size, seed, labelled)
     elif recipe.data.source == "folder":
@@ -43,10 +44,15 @@ def open_pictures(recipe: Recipe, seed: int, share: int, rank: int, num_processe
         pictures = Streamed(recipe.data, share, seed, rank, num_processes, num_classes)
     if labelled and len(pictures.classes) != num_classes:
         had = len(pictures.classes) or "no"
-        raise ValueError(
-            f"model.num_classes is {num_classes}, and the pictures have {had} classes: "
-            "make them equal, or take num_classes away"
-        )
+        if recipe.model is not None:
+            ours = f"model.num_classes is {num_classes}"
+            advice = "make them equal, or take num_classes away"
+        else:
+            ours = (
+                f"the network of start.folder {recipe.start.folder!r} knows {num_classes} classes"
+            )
+            advice = f"sort them into {num_classes} subfolders, or start from one without classes"
+        raise ValueError(f"{ours}, and the pictures have {had} classes: {advice}")
     return pictures
 
 

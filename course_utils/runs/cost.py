@@ -6,7 +6,8 @@ from typing import NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from course_utils.models import call_model, count_parameters
+from course_utils.models import call_model, count_parameters, num_classes_of
+from course_utils.models.lora import has_lora
 from course_utils.recipes import Recipe, build
 from course_utils.runtime import has_bfloat16, pick_device
 
@@ -15,22 +16,27 @@ EFFICIENCY = 0.5  # how much of the rate of a large matrix product training reac
 
 
 class Plan(NamedTuple):
-    """Costs of a recipe. FLOPs are counted; seconds are estimated for this machine."""
+    """Costs of a recipe. FLOPs are counted; seconds are estimated for this machine.
+
+    `num_parameters` is the network's own, `num_trained` how many numbers training changes: all of
+    them, or those of a LoRA beside them.
+    """
 
     num_parameters: int
     flops_per_step: int
     seconds: float
+    num_trained: int
 
 
 def make_plan(recipe: Recipe, rate: float | int | None = None) -> Plan:
     """Count on a model without memory; `rate` is the machine's, in FLOP/s (None: measured)."""
     training = recipe.training
-    num_parameters, flops = _count(recipe)
+    num_parameters, num_trained, flops = _count(recipe)
     flops = round(flops * training.batch_size / PIECE)
     seconds = (training.max_steps or 0) * flops / ((rate or matmul_rate()) * EFFICIENCY)
     if training.max_seconds:
         seconds = min(seconds or training.max_seconds, training.max_seconds)
-    return Plan(num_parameters, flops, seconds)
+    return Plan(num_parameters, flops, seconds, num_trained)
 
 
 def matmul_rate(size: int = 1024, repeat: int = 8) -> float:
@@ -48,13 +54,15 @@ def matmul_rate(size: int = 1024, repeat: int = 8) -> float:
     return repeat * 2 * size**3 / (time.perf_counter() - started)
 
 
-def _count(recipe: Recipe) -> tuple[int, int]:
-    """Parameters; FLOPs of a step on PIECE pictures."""
+def _count(recipe: Recipe) -> tuple[int, int, int]:
+    """Parameters of the network; those that are trained; FLOPs of a step on PIECE pictures."""
+    model = build.outline(recipe)
     with torch.device("meta"):
-        model = build.make_model(recipe.model, recipe.data)
         x_t = torch.empty(PIECE, *build.picture_shape(recipe.data))
         timesteps = torch.zeros(PIECE, dtype=torch.long)
-    condition = {"class_labels": timesteps} if recipe.model.num_classes else {}
+    condition = {"class_labels": timesteps} if num_classes_of(model) else {}
     with FlopCounterMode(display=False) as counter:
         call_model(model, x_t, timesteps, condition).sum().backward()
-    return count_parameters(model), counter.get_total_flops()
+    num_trained, everything = count_parameters(model), sum(w.numel() for w in model.parameters())
+    num_parameters = everything - num_trained if has_lora(model) else everything
+    return num_parameters, num_trained, counter.get_total_flops()

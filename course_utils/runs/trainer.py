@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from course_utils.images import to_model_range
+from course_utils.models import num_classes_of
 from course_utils.recipes import Options, Recipe, build
 from course_utils.runs import checkpoints, outputs
 from course_utils.runs.batches import draw_chance, open_pictures
@@ -64,12 +65,13 @@ class Run:
         self.step, self.seconds, self.saved = 0, 0.0, 0
         training, device = recipe.training, accelerator.device
         self.mine = _share(training.batch_size, training.accumulation, accelerator)
+        torch.manual_seed(options.seed)
+        self.begun = build.begin(recipe)
+        self.model, self.schedule = self.begun.model.to(device), self.begun.schedule.to(device)
         with accelerator.main_process_first():  # what is downloaded is downloaded once
             place = accelerator.process_index, accelerator.num_processes
-            self.pictures = open_pictures(recipe, options.seed, self.mine.numel(), *place)
-        torch.manual_seed(options.seed)
-        self.model = build.make_model(recipe.model, recipe.data).to(device)
-        self.schedule = build.make_schedule(recipe.schedule).to(device)
+            told = num_classes_of(self.model), options.seed
+            self.pictures = open_pictures(recipe, *told, self.mine.numel(), *place)
         self.ema = EMA(self.model, training.ema_decay)
         self.optimizer = make_optimizer(self.model, training.lr, training.optimizer)
         self.parallel = accelerator.prepare_model(self.model)
@@ -79,7 +81,7 @@ class Run:
 
     def trained(self) -> Trained:
         """The network as it is now, ready to draw."""
-        return build.make_trained(self.recipe, self.model, self.pictures.classes)
+        return self.begun._replace(classes=self.pictures.classes)
 
     def train(self, caught: list[int]) -> int:
         """To the end of the budget or to a signal, whose number is returned; all of it is saved."""
@@ -133,9 +135,10 @@ class Run:
 
     def _losses(self) -> Iterator[Tensor]:
         """The loss of each part of this process's share; only the last one's gradients travel."""
-        device, how, last = self.accelerator.device, self.recipe.schedule, len(self.mine) - 1
+        device, last = self.accelerator.device, len(self.mine) - 1
         chance = draw_chance(self.recipe, self.options.seed, self.step, device)
-        settings = {"prediction_type": how.prediction_type, "weighting": how.weighting}
+        settings = {"prediction_type": self.begun.prediction_type}
+        settings |= {"weighting": self.recipe.schedule.weighting}
         self.parallel.train()
         for number, places in enumerate(self.mine):
             images, labels = self.pictures.batch(self.step, places)

@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
 from course_utils.data import ImageData
+from course_utils.models.lora import ADAPTER
 from course_utils.sharing.upload import check_saved_model
 
 DIFFUSERS = """\
@@ -41,7 +42,38 @@ classes = {classes}
 labels = torch.tensor([classes.index({classes[0]!r})] * 16)  # what to draw
 
 trained = load_trained(snapshot_download("{name}"))
-pictures = trained.draw(16, condition={{"class_labels": labels}}, guidance=2.0)"""
+pictures = trained.draw(16, condition={{"class_labels": labels}}, guidance={guidance:g})"""
+LORA = """
+## As a LoRA
+
+This folder holds the whole model. Beside it, `{file}` is what was learned alone, \
+{trained:,} numbers, for whoever has the model it began with:
+
+```python
+{code}
+```
+"""
+LORA_DIFFUSERS = """\
+from diffusers import DDPMPipeline, UNet2DModel
+from diffusers.loaders.peft import PeftAdapterMixin
+
+
+class Adaptable(PeftAdapterMixin, UNet2DModel):
+    pass
+
+
+base = "{start}"  # the folder of the model that this began with
+unet = Adaptable.from_pretrained(base, subfolder="unet")
+unet.load_lora_adapter("{name}", prefix="unet", weight_name="{file}")
+pipeline = DDPMPipeline.from_pretrained(base, unet=unet)  # draws as above
+unet.disable_lora()  # and as it did before; unet.enable_lora() brings it back"""
+LORA_COURSE = """\
+from course_utils import load_lora, load_trained, lora_strength  # {course}
+from huggingface_hub import snapshot_download
+
+trained = load_trained("{start}")  # the folder of the model that this began with
+load_lora(trained.model, snapshot_download("{name}"))
+lora_strength(trained.model, 0.5)  # 1 is what was learned, 0 the model of before"""
 CODE = {  # by library, and whether it knows classes
     ("diffusers", False): DIFFUSERS,
     ("diffusers", True): DIFFUSERS_BY_CLASS,
@@ -92,22 +124,58 @@ def write_run_card(folder: Path, result: Mapping, licence: str) -> Path:
         "Pictures": f"{result['num_pictures']:,}, {result['data']}",
         "Their licence": licence or "not stated: ask whoever trained this before you use it",
         "Recipe": f"{result['recipe']}; every setting is in `recipe.json`",
-        "Parameters": f"{result['parameters']:,}",
+        **_origin(result),
         "Training": f"{result['steps']:,} steps in {result['seconds']:,.0f} s, "
         f"{result['flops'] / 1e15:.3g} PFLOP",
         "Hardware": f"{result['hardware']}; processes: {result['processes']}",
         "Seed": f"{result['seed']}",
     }
-    n = result.get("num_samples")
-    distances = DISTANCES.format(n=n, **result) if n else ""
-    return _write(folder, result["recipe"], facts, result.get("classes") or (), distances)
+    n, classes = result.get("num_samples"), result.get("classes") or ()
+    facts |= _condition(result) if classes else {}
+    more = (_lora(folder, result), DISTANCES.format(n=n, **result) if n else "")
+    guidance = result.get("guidance", 1.0)
+    return _write(folder, result["recipe"], facts, classes, "".join(more), guidance)
 
 
-def _write(folder, title, facts, classes, distances="") -> Path:
+def _origin(result: Mapping) -> dict[str, str]:
+    """How many numbers were trained, and from where."""
+    total, trained = result["parameters"], result.get("trained_parameters", result["parameters"])
+    parts = {"Started from": f"`{result['start']}`, trained before"} if result.get("start") else {}
+    few = ""
+    if rank := result.get("lora_rank"):
+        few = f"; trained was a LoRA of rank {rank}, {trained:,} numbers, {trained / total:.1%}"
+    return parts | {"Parameters": f"{total:,}{few}"}
+
+
+def _condition(result: Mapping) -> dict[str, str]:
+    """What the model was told while it was trained, and how strongly to mean it."""
+    drop, guidance = result.get("drop", 0), result.get("guidance", 1)
+    told = "the class of each picture, always; guidance other than 1 was not prepared for"
+    if drop:
+        told = f"the class of each picture, but for {drop:.0%} of them, so that guidance works"
+    return {"Told": told, "Recommended guidance": f"{guidance:g}"}
+
+
+def _lora(folder: Path, result: Mapping) -> str:
+    """The lines that load the adapters alone."""
+    if not result.get("lora_rank"):
+        return ""
+    code = LORA_DIFFUSERS if _library(folder) == "diffusers" else LORA_COURSE
+    names = {"name": f"your-name/{folder.name}", "course": _course(), "file": ADAPTER}
+    code = code.format(start=result["start"], **names)
+    return LORA.format(file=ADAPTER, trained=result["trained_parameters"], code=code)
+
+
+def _library(folder: Path) -> str:
+    """Whose code loads the folder."""
+    return "diffusers" if (folder / "model_index.json").is_file() else "course_utils"
+
+
+def _write(folder, title, facts, classes, more="", guidance=2.0) -> Path:
     check_saved_model(folder)
-    library = "diffusers" if (folder / "model_index.json").is_file() else "course_utils"
+    library = _library(folder)
     names = {"name": f"your-name/{folder.name}", "course": _course(), "classes": list(classes)}
-    code = CODE[library, bool(classes)].format(**names)
+    code = CODE[library, bool(classes)].format(guidance=guidance, **names)
     facts |= {"Classes": ", ".join(classes)} if classes else {}
     table = "".join(f"| {name} | {value} |\n" for name, value in facts.items())
     parts = [
@@ -117,7 +185,7 @@ def _write(folder, title, facts, classes, distances="") -> Path:
         "\n![Samples, not selected](samples.png)\n" if (folder / "samples.png").is_file() else "",
         f"\n## Draw with it\n\n```python\n{code}\n```\n",
         f"\n## How it was trained\n\n| | |\n|---|---|\n{table}",
-        distances,
+        more,
     ]
     card = folder / "README.md"
     card.write_text("".join(parts), encoding="utf-8")

@@ -53,7 +53,7 @@ def player(slider: ipywidgets.IntSlider) -> ipywidgets.HBox:
     return ipywidgets.HBox([play, slider], layout={"flex_flow": "row wrap"})
 
 
-def panel(show: Callable[..., str], **controls) -> ipywidgets.VBox:
+def panel(show: Callable[..., str], /, **controls) -> ipywidgets.VBox:
     """The controls above what `show(name=value, …)` returns as HTML; it is renewed at a change."""
     view = ipywidgets.HTML()
 

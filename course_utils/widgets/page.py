@@ -19,7 +19,7 @@ INK = "var(--colab-primary-text-color, var(--jp-ui-font-color1, currentColor))"
 LINES = COLOURS[:2]  # stand out from white and from near black
 DASHES = ("", "6 4")
 WIDTH, HEIGHT = 380, 200
-LEFT, RIGHT, TOP, BOTTOM = 44, 370, 26, 164  # the frame of the curves
+LEFT, RIGHT, TOP, BOTTOM = 44, 10, 26, 164  # the frame of the curves, from the right edge inwards
 MAX_POINTS = 200
 
 
@@ -36,15 +36,19 @@ def words(text: str) -> str:
 
 def picture(x: Tensor, alt: str, caption: str = "", *, width: int, columns: int = 8) -> str:
     """Images (B, C, H, W) in model range as one picture `width` pixels wide; digits as ink."""
+    style = f"display:block;width:{width}px;max-width:100%;image-rendering:pixelated"
+    image = f'<img alt="{escape(alt)}" src="{address(x, columns)}" style="{style}">'
+    return f'<figure style="margin:0">{image}<figcaption>{escape(caption)}</figcaption></figure>'
+
+
+def address(x: Tensor, columns: int = 8) -> str:
+    """Images (B, C, H, W) in model range as one PNG, which its address itself holds."""
     x = x.detach().cpu()
     x = -x if x.shape[1] == 1 else x
     page = to_pil(make_grid(x, min(columns, len(x)), padding=2 if len(x) > 1 else 0))
     file = io.BytesIO()
     page.save(file, "PNG", compress_level=1)
-    data = base64.b64encode(file.getvalue()).decode()
-    style = f"display:block;width:{width}px;max-width:100%;image-rendering:pixelated"
-    image = f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}" style="{style}">'
-    return f'<figure style="margin:0">{image}<figcaption>{escape(caption)}</figcaption></figure>'
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def bar(share: float | int) -> str:
@@ -62,21 +66,31 @@ def curves(
     marker: float | int | None = None,
     limits: tuple[float | int, float | int] | None = None,
     log: bool = False,
+    std: Sequence[float | int] | None = None,
+    width: int = WIDTH,
 ) -> str:
     """At most two named lines as an SVG, over `x` or their indices; a vertical line at `marker`.
 
-    Points that are not finite are left out; without `limits` the axis spans the values.
+    Points that are not finite are left out; without `limits` the axis spans the values. `std` lays
+    a band of one standard deviation around the first line.
     """
     x = list(range(max(map(len, lines.values())))) if x is None else list(x)
     points = {name: _thin(zip(x, y, strict=False)) for name, y in lines.items()}
-    values = [y for line in points.values() for _, y in line]
+    band = _band(x, next(iter(lines.values())), std)
+    values = [y for line in [*points.values(), band] for _, y in line]
     scale = math.log if log and values and min(values) > 0 else float
     low, high = limits or (min(values, default=0), max(values, default=1))
-    to_x = _ruler(x[0], x[-1], LEFT, RIGHT)
+    to_x = _ruler(x[0], x[-1], LEFT, width - RIGHT)
     to_y = _ruler(scale(low), scale(high), BOTTOM, TOP)
-    parts = [_frame(x[0], x[-1], low, high, xlabel)]
+
+    def trace(line):
+        return " ".join(f"{to_x(a):.1f},{to_y(scale(b)):.1f}" for a, b in line)
+
+    parts = [_frame(x[0], x[-1], low, high, xlabel, width - RIGHT)]
+    if band:
+        parts.append(f'<polygon points="{trace(band)}" fill="{LINES[0]}" fill-opacity="0.3"/>')
     for i, (name, line) in enumerate(points.items()):
-        path = " ".join(f"{to_x(a):.1f},{to_y(scale(b)):.1f}" for a, b in line)
+        path = trace(line)
         pen = f'fill="none" stroke="{LINES[i]}" stroke-width="2.5" stroke-dasharray="{DASHES[i]}"'
         parts.append(f'<polyline points="{path}" {pen}/>' + _legend(name, i, pen))
     if marker is not None:
@@ -84,7 +98,7 @@ def curves(
         for i, y in enumerate(lines.values()):
             at = f'cx="{to_x(marker):.1f}" cy="{to_y(scale(y[x.index(marker)])):.1f}"'
             parts.append(f'<circle {at} r="5" fill="{LINES[i]}" stroke="currentColor"/>')
-    size = f'width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}"'
+    size = f'width="{width}" height="{HEIGHT}" viewBox="0 0 {width} {HEIGHT}"'
     style = 'style="max-width:100%;font-size:12px"'
     return f'<svg role="img" aria-label="{escape(alt)}" {size} {style}>{"".join(parts)}</svg>'
 
@@ -96,23 +110,34 @@ def _thin(pairs):
     return pairs[::-1][::stride][::-1]
 
 
+def _band(x, means, std):
+    """The outline of the band: along its upper edge and back along the lower one."""
+    rows = list(zip(x, means, std, strict=True)) if std is not None else []
+    rows = [row for row in rows if math.isfinite(row[1]) and math.isfinite(row[2])]
+    return [(a, y + s) for a, y, s in rows] + [(a, y - s) for a, y, s in rows[::-1]]
+
+
 def _ruler(low, high, start, end):
     """The map that takes low to start and high to end."""
     span = (high - low) or 1
     return lambda value: start + (end - start) * (value - low) / span
 
 
-def _frame(left, right, low, high, xlabel):
+def _frame(left, right, low, high, xlabel, edge):
     """Two axes with the numbers at their ends, and the name of the horizontal one."""
     ends = [
         (LEFT - 6, BOTTOM, "end", f"{low:.3g}"),
         (LEFT - 6, TOP + 8, "end", f"{high:.3g}"),
-        (LEFT, BOTTOM + 16, "middle", f"{left:,}"),
-        (RIGHT, BOTTOM + 16, "end", f"{right:,}"),
-        ((LEFT + RIGHT) / 2, BOTTOM + 30, "middle", xlabel),
+        (LEFT, BOTTOM + 16, "middle", _plain(left)),
+        (edge, BOTTOM + 16, "end", _plain(right)),
+        ((LEFT + edge) / 2, BOTTOM + 30, "middle", xlabel),
     ]
-    axes = _line(LEFT, BOTTOM, RIGHT, BOTTOM) + _line(LEFT, TOP, LEFT, BOTTOM)
+    axes = _line(LEFT, BOTTOM, edge, BOTTOM) + _line(LEFT, TOP, LEFT, BOTTOM)
     return axes + "".join(_text(*end) for end in ends)
+
+
+def _plain(value):
+    return f"{int(value):,}" if value == int(value) else f"{value:g}"
 
 
 def _line(x1, y1, x2, y2, pen=""):

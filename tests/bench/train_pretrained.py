@@ -4,7 +4,9 @@
 notebooks' data. `digits` is notebook 02's last network, trained longer, and `digits-parrot` the
 same on 20 digits; `digits-toy` is its toy, trained for as long as a toy can use. `digits-classes`
 and `butterflies-32-classes` are told what they draw, one time in seven not: pipelines of notebook
-03. Saved every 1,000 steps (the toy at the end), as float16, which halves the files.
+03. `butterflies-32-silhouettes` is the branch with which the latter follows a drawing, and
+`butterflies_silhouettes` finds a butterfly's shape in its picture. Saved every 1,000 steps (what is
+no pipeline at the end), as float16, which halves the files.
 """
 
 import copy
@@ -20,7 +22,9 @@ from common import butterfly_unet
 from diffusers import UNet2DModel
 from ladder import TOY, learn
 from safetensors.torch import save_file
+from silhouettes import follow
 from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 from tqdm import tqdm
 
 from course_utils import (
@@ -33,7 +37,9 @@ from course_utils import (
     Trained,
     TrainStep,
     UNet,
+    cycle,
     draw_butterflies,
+    draw_silhouettes,
     load_digits,
     load_trained,
     logit_normal,
@@ -44,7 +50,9 @@ from course_utils import (
     train,
 )
 from course_utils.data.loader import Loader
+from course_utils.evaluation.silhouettes import WEIGHTS, finder
 from course_utils.runtime import fast_arithmetic
+from course_utils.training.loop import learning_rate
 
 DEVICE = pick_device()
 Training = tuple[Trained, EMA, Iterator[TrainStep], int]
@@ -88,6 +96,37 @@ def toy(num_steps: int = 4_000) -> None:
     save_file(weights, PRETRAINED / "digits-toy.safetensors")
 
 
+def segment(num_steps: int = 2_000) -> None:
+    """What tells butterfly from paper: a pixel's surroundings, and the exact masks. One picture in
+    two is cut, so that it is not the place that tells."""
+    generator = seed_everything(0)
+    pictures, masks = draw_butterflies(4_800, 32, seed=1)[0], draw_silhouettes(4_800, 32, seed=1)
+    loader = make_loader(pictures, 32, generator=generator, condition={"mask": masks})
+    network = finder()
+    optimizer = torch.optim.AdamW(network.parameters())
+    for step, (x0, told) in zip(tqdm(range(num_steps)), cycle(loader), strict=False):
+        optimizer.param_groups[0]["lr"] = learning_rate(step, num_steps, 1e-2, warmup=0.3)
+        kept = _half_planes(len(x0), generator)
+        x0 = torch.where(kept, x0, x0[:, :, :1, :1])
+        noise = 0.04 * torch.rand(len(x0), 1, 1, 1, generator=generator)  # samples are not perfect
+        x0 = x0 + noise * torch.randn(x0.shape, generator=generator)
+        loss = binary_cross_entropy_with_logits(network(x0), kept * told["mask"] / 255)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    save_file(network.state_dict(), WEIGHTS)
+
+
+def _half_planes(num: int, generator: torch.Generator) -> torch.Tensor:
+    """(num, 1, 32, 32): what is kept on one side of a random line, or everything."""
+    axis, (turn, shift) = (
+        torch.linspace(-1, 1, 32),
+        torch.rand(2, num, 1, 1, 1, generator=generator),
+    )
+    across = (6.3 * turn).cos() * axis + (6.3 * turn).sin() * axis[:, None]
+    return across > 8 * shift - 4.8
+
+
 def digits_classes(num_steps: int = 4_000) -> Training:
     """Digits on demand."""
     generator, data = seed_everything(0), load_digits("train", "offline")
@@ -112,11 +151,19 @@ def butterflies_classes(num_steps: int = 8_000) -> Training:
     data = ImageData(*draw_butterflies(10_000, 32, seed=1), SPECIES, "offline")
     loader = make_loader(data, 32, flip=True, generator=generator, device=DEVICE, condition=True)
     untold = load_trained(PRETRAINED / "butterflies-32").model
-    config = dict(untold.config) | {"num_class_embeds": len(SPECIES) + 1}
+    config = dict(untold.config) | {"num_class_embeds": len(SPECIES) + 1, "_name_or_path": ""}
     model = UNet2DModel.from_config(config)
     model.load_state_dict(untold.float().state_dict(), strict=False)
     nn.init.zeros_(model.class_embedding.weight)
     return _told(model, data, loader, num_steps, generator)
+
+
+def branch(num_steps: int = 3_000) -> None:
+    """What follows a drawing, beside the network of before; half as long again it learns shapes
+    that no butterfly has, or it would follow no letter."""
+    base = load_trained(PRETRAINED / "butterflies-32-classes")
+    model = follow(base, num_steps, 0).model
+    follow(base, num_steps // 2, 0, model, cut=True).model.save()
 
 
 def _told(
@@ -150,11 +197,16 @@ NAMES = {
     "digits-classes": digits_classes,
     "butterflies-32-classes": butterflies_classes,
 }
+ALONE = {
+    "digits-toy": toy,
+    "butterflies_silhouettes": segment,
+    "butterflies-32-silhouettes": branch,
+}
 
 
 def main(name: str, *num_steps: str) -> None:
-    if name == "digits-toy":
-        return toy(*map(int, num_steps))
+    if name in ALONE:
+        return ALONE[name](*map(int, num_steps))
     trained, ema, steps, number = NAMES[name](*map(int, num_steps))
     started = time.perf_counter()
     for done in tqdm(in_bfloat16(steps), total=number, disable=None):

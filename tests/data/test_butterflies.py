@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import avg_pool2d
 
 from course_utils.data import butterflies
-from course_utils.data.butterflies import SPECIES, draw_butterflies
+from course_utils.data.butterflies import SPECIES, draw_butterflies, draw_silhouettes
 
 KINDS = len(SPECIES)
 
@@ -164,3 +164,42 @@ def test_numbers_out_of_range_are_refused(bad, message):
 def test_anything_but_whole_numbers_is_refused(name, value):
     with pytest.raises(TypeError, match=f"{name} must be an int, got {value!r}: pass"):
         draw_butterflies(**{"num_images": 1, name: value})
+
+
+def test_silhouettes_are_the_same_individuals(tray):
+    """Inside, the picture is another when only the colours are; outside, it is paper."""
+    masks = draw_silhouettes(120, 64, seed=1)
+    assert masks.shape == (120, 1, 64, 64)
+    assert set(masks.unique().tolist()) == {0, 255}
+    paper = tray[0][:, :, :1, :1].int()
+    dark = (tray[0].int() - paper).abs().amax(1, keepdim=True) > 110
+    inside = masks == 255
+    assert (dark & ~inside).sum() / dark.sum() < 0.02  # antennae, mostly
+    assert (dark & inside).sum() / inside.sum() > 0.6
+    assert torch.equal(masks[:7], draw_silhouettes(7, 64, seed=1))
+
+
+def test_silhouettes_do_not_depend_on_colours_and_patterns():
+    one, other = draws(turned=1), draws(turned=1)
+    other[:, 4:8], other[:, 12:] = -other[:, 4:8], -other[:, 12:]
+    masks = [butterflies._mask(torch.arange(KINDS), numbers, 32) for numbers in (one, other)]
+    assert torch.equal(*masks)
+    painted = [butterflies._render(torch.arange(KINDS), numbers, 32) for numbers in (one, other)]
+    assert not torch.equal(*painted)
+
+
+def test_silhouettes_cover_what_changes_with_the_colours_of_a_wing():
+    """An oracle without the masks' code: where two individuals of one shape differ in colour."""
+    one, other = (draws(turned=0) for _ in range(2))
+    one[:, 5:8], other[:, 5:8] = -1, 1
+    kinds = torch.arange(KINDS)
+    a, b = (butterflies._render(kinds, numbers, 64).int() for numbers in (one, other))
+    changed = (a - b).abs().amax(1, keepdim=True) > 0
+    inside = butterflies._mask(kinds, one, 64) > 0
+    assert (changed & ~inside).float().mean() < 0.06  # half-covered pixels and antennae
+    assert (changed & inside).sum() / inside.sum() > 0.9
+
+
+def test_silhouettes_refuse_what_butterflies_refuse(no_shape_checks):
+    with pytest.raises(ValueError, match="size"):
+        draw_silhouettes(3, 8)

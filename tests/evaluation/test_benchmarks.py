@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from course_utils.evaluation.benchmarks import FACTORS, design_choices, summary
+from course_utils.evaluation import benchmarks
+from course_utils.evaluation.benchmarks import FACTORS, design_choices, finetuning, summary
 
 
 def row(frechet, target="sample", ema=True, sampler="order 2", calls=20, seed=0, **more):
@@ -54,3 +55,38 @@ def test_the_stored_table_is_not_empty_words():
     assert summary(design_choices()).best.min() == pytest.approx(
         design_choices().query("seed == 0 and ema and optimizer == 'muon'").frechet.min(), abs=0.06
     )
+
+
+def test_what_was_learned_before_helps_most_at_first():
+    table = finetuning().set_index(["method", "step", "seed"]).sort_index()
+    for step in (25, 50, 100):
+        for name in ("frechet", "kernel"):
+            assert (table.loc["scratch", step][name] > 1.5 * table.loc["full", step][name]).all()
+
+
+def test_a_lora_of_a_twentieth_of_the_numbers_learns_nearly_as_much():
+    table = finetuning()
+    last = table[table.step == table.step.max()].set_index(["method", "seed"]).sort_index()
+    assert len(last.loc["full"]) == len(last.loc["lora"]) >= 3
+    lora, full = last.loc["lora"], last.loc["full"]
+    assert (lora.parameters <= 0.05 * full.parameters).all()
+    gain = {n: table.attrs["before"][n] - last[n] for n in ("frechet", "kernel")}
+    share = {n: gain[n].loc["lora"] / gain[n].loc["full"] for n in gain}
+    assert (share["frechet"] >= 0.8).all()
+    assert share["kernel"].mean() >= 0.8  # which differs more from seed to seed
+    assert (last.loc["lora off"].moved == 0).all()
+    assert (last.loc["lora off"].butterflies == table.attrs["before"]["butterflies"]).all()
+    assert (full.butterflies > 2 * table.attrs["before"]["butterflies"]).all()  # it forgets
+
+
+def test_a_loss_steers_the_further_the_more_and_in_the_end_too_far():
+    """With each seed."""
+    table = benchmarks.steering()
+    through = table[table.through & (table.loss == "colour")]
+    for _, rows in through.groupby("seed"):
+        rows = rows.sort_values("scale")
+        assert rows.colour.is_monotonic_decreasing
+        cost = rows.set_index("scale").off_palette
+        assert cost[50] < 0.04 < 0.09 < cost[200]
+    past = table[~table.through & (table.scale == 500)]
+    assert (past.off_palette > 0.1).all()

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import pkgutil
 import random
 import re
 import signal
@@ -21,7 +22,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 
-from course_utils.exercises import from_scratch, introduction
+from course_utils import exercises
+from course_utils.exercises import from_scratch, guidance_and_fine_tuning, introduction
 from course_utils.exercises.judge import judging
 from course_utils.exercises.judge.cards import Line, hint_card, solution_card, verdict_card
 from course_utils.exercises.judge.comparing import describe, difference
@@ -33,13 +35,14 @@ from course_utils.exercises.judge.progress import describe_progress, plot_progre
 from course_utils.exercises.judge.trials import draws
 from course_utils.plotting.style import find_hangul
 
-NOTEBOOKS = {
-    notebook.name: importlib.import_module(f"course_utils.exercises.{notebook.exercises}")
-    for notebook in read_course()
-    if notebook.exercises
+PACKAGES = {
+    name: importlib.import_module(f"course_utils.exercises.{name}")
+    for _finder, name, is_package in pkgutil.iter_modules(exercises.__path__)
+    if is_package and name != "judge"
 }
+NOTEBOOKS = {n.name: PACKAGES[n.exercises] for n in read_course() if n.exercises}
 FOLDER = Path(__file__).parents[2] / "notebooks"
-EVERY = [e for module in NOTEBOOKS.values() for e in module.EXERCISES]
+EVERY = [e for module in PACKAGES.values() for e in module.EXERCISES]
 FUNCTIONS = [e for e in EVERY if not isinstance(e, Prediction)]
 # Those of which two right answers are equal, and which must leave chance alone.
 EXACT = [e for e in FUNCTIONS if not isinstance(e, Creation)]
@@ -153,7 +156,7 @@ def test_there_are_enough_slips_and_hints_and_two_sentences_of_why(exercise):
 
 
 def test_there_are_enough_exercises_and_their_names_are_those_of_the_module():
-    for module in NOTEBOOKS.values():
+    for module in PACKAGES.values():
         assert len(module.EXERCISES) >= 8
         assert all(getattr(module, e.name) is e for e in module.EXERCISES)
 
@@ -264,11 +267,12 @@ def test_what_was_right_once_by_heart_is_not_right(exercise, capsys):
     assert state_of(exercise, lambda *arguments: first, capsys)[0] == NOT_YET
 
 
-@each([e for e in FUNCTIONS if e.name not in ("timesteps",)])
+@each([e for e in FUNCTIONS if e.name not in ("timesteps", "count")])  # without a tensor
 def test_a_changed_input_is_noticed(exercise, capsys):
     def careless(*arguments):
         result = exercise.answer(*arguments)
-        next(a for a in arguments if isinstance(a, torch.Tensor)).add_(1)
+        given = next(a for a in arguments if isinstance(a, torch.Tensor))
+        given.copy_(~given if given.dtype == torch.bool else given + 1)
         return result
 
     state, said = state_of(exercise, careless, capsys)
@@ -502,6 +506,27 @@ def test_large_tensors_are_described_by_their_beginning():
     text = describe(torch.zeros(100, dtype=torch.float64))
     assert text == "float64, shape (100,), beginning 0, 0, 0, …"
     assert describe(torch.tensor([[0.5], [2.0]])) == "[[0.5], [2]]"
+
+
+def test_several_results_are_compared_one_by_one():
+    pair = torch.zeros(2), torch.ones(3)
+    assert difference(pair, [*pair]) == ""
+    assert difference(pair, pair[::-1]).startswith("Result 1: The shape (2,) was expected")
+    assert difference(pair, (pair[0], pair[1] + 1)).startswith("Result 2: ")
+    assert difference(pair, pair[:1]) == "2 results were expected; 1 came."
+    assert difference(pair, pair[0]) == "A tuple was expected; a Tensor came."
+    assert describe(pair) == "([0, 0], [1, 1, 1])"
+
+
+def test_no_slip_is_named_where_the_value_is_right(capsys):
+    exercise = guidance_and_fine_tuning.zero_start
+
+    def careless(x, A, B, grad_out):
+        result = exercise.answer(x, A, B, grad_out)
+        x += 1
+        return result
+
+    assert "changed its input" in state_of(exercise, careless, capsys)[1]
 
 
 # --- the notebooks

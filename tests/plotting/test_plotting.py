@@ -24,6 +24,7 @@ from course_utils import language, plotting
 from course_utils.language import set_language
 from course_utils.plotting import (
     animate_sampling,
+    compare_bands,
     compare_curves,
     compare_schedules,
     plot_choices,
@@ -86,6 +87,9 @@ PLOTS = {
     "plot_loss": lambda ax=None: plot_loss([3, 2, float("nan"), 1], ax),
     "compare_curves": lambda ax=None: compare_curves(
         {"a": ([1, 10], [2, 3]), "b": ([1, 10], [4, 1])}, ax, xlabel="calls", ylabel="distance"
+    ),
+    "compare_bands": lambda ax=None: compare_bands(
+        {"a": ([1, 3], [2, 3], [0, 1]), "b": ([1, 3], [4, 1], [1, 1])}, ax, xlabel="w", ylabel="y"
     ),
     "plot_choices": lambda ax=None: plot_choices(SUMMARY, ax, floor=2.0),
 }
@@ -821,6 +825,39 @@ def test_curves_that_cannot_be_drawn_are_named():
         compare_curves({}, xlabel="x", ylabel="y")
     with pytest.raises(ValueError, match=r"got 1 curves, log='z'"):
         compare_curves({"a": ([1], [1])}, xlabel="x", ylabel="y", log="z")
+
+
+def test_bands_lie_one_standard_deviation_around_the_means():
+    curve = ([1, 2, 4], torch.tensor([2.0, 3.0, 1.0]), iter([0.5, 0.0, 1.0]))
+    ax = compare_bands({"a": curve}, xlabel="scale", ylabel="distance", marker=2, title="words")
+    line, marker = ax.lines
+    assert line.get_xydata().tolist() == [[1, 2], [2, 3], [4, 1]]
+    assert set(marker.get_xdata()) == {2}
+    (band,) = ax.collections
+    edge = set(map(tuple, band.get_paths()[0].vertices.tolist()))
+    assert edge == {(1, 1.5), (1, 2.5), (2, 3), (4, 0), (4, 2)}
+    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_title()) == ("scale", "distance", "words")
+    words = {"xlabel": "x", "ylabel": "y"}
+    assert len(compare_bands({"a": ([1], [1], [0])}, **words).lines) == 1
+    ax = compare_bands({"a": ([1, 2], [1, 30], [0, 0])}, **words, floor=0.5, log=True)
+    assert set(ax.lines[1].get_ydata()) == {0.5}
+    assert ax.get_yscale() == "log"
+    ax.figure.canvas.draw()
+    assert {"1", "2", "5", "10"} < {label.get_text() for label in ax.get_yticklabels()}
+
+
+def test_bands_that_cannot_be_drawn_are_named():
+    def draw(*points):
+        compare_bands({"a": points}, xlabel="x", ylabel="y")
+
+    with pytest.raises(ValueError, match="curves must not be empty"):
+        compare_bands({}, xlabel="x", ylabel="y")
+    with pytest.raises(ValueError, match=r"a needs a mean.*got 2 x, 1 means, 2 standard"):
+        draw([1, 2], [1], [0, 0])
+    with pytest.raises(ValueError, match="got 0 x, 0 means"):
+        draw([], [], [])
+    with pytest.raises(ValueError, match=r"deviations of a must not be below 0, got \[-1"):
+        draw([1], [1], [-1])
 
 
 def test_choices_show_every_network_and_the_median_beside_the_floor():

@@ -19,6 +19,7 @@ from course_utils.recipes import (
     Recipe,
     Sampler,
     Schedule,
+    Start,
     Training,
     differences,
     load_recipe,
@@ -26,10 +27,11 @@ from course_utils.recipes import (
     recipe_names,
 )
 from course_utils.recipes.build import (
+    begin,
     load_data,
     make_model,
-    make_schedule,
     make_trained,
+    outline,
     picture_shape,
 )
 from course_utils.runs import scoreboard as scoreboard_module
@@ -57,6 +59,10 @@ def any_recipes(draw):
     source = draw(st.sampled_from(["butterflies", "digits", "folder", "hub"]))
     kind = draw(st.sampled_from(["UNet", "UNet2DModel"]))
     names = ["linear", "cosine"] + ["straight"] * (kind == "UNet")
+    anew = draw(st.booleans())
+    model = Model(kind, tuple(draw(levels)), tuple(draw(st.just([]) | attention)))
+    start = Start("" if anew else draw(text.filter(bool)), None if anew else draw(positive))
+    name = draw(st.sampled_from(names)) if anew else None
     return Recipe(
         draw(text),
         Data(
@@ -67,10 +73,11 @@ def any_recipes(draw):
             flip=draw(st.booleans()),
             streaming=draw(st.booleans()) and source in ("folder", "hub"),
         ),
-        Model(kind, tuple(draw(levels)), tuple(draw(st.just([]) | attention))),
-        Schedule(draw(st.sampled_from(names)), timestep_mean=draw(st.floats(-9, 9))),
+        model if anew else None,
+        Schedule(name, timestep_mean=draw(st.floats(-9, 9))),
         Training(draw(positive), draw(reals), draw(positive), draw(st.none() | reals)),
         Sampler(draw(positive), order, draw(st.floats(0, 1)) if order == 1 else 0.0),
+        start,
     )
 
 
@@ -92,6 +99,10 @@ WRONG = [
     ("model", "channels", [8, "x"], "model.channels.1: Input should be a valid integer, got 'x'"),
     ("model", "attention", [True], "one value for each of the 2 levels"),
     ("model", "kind", "UNet2DModel", "'straight' has no DDPMPipeline"),
+    ("schedule", "name", None, "schedule.name must be 'linear', 'cosine' or 'straight', got None"),
+    ("start", "folder", "x", "start.folder 'x' brings its own network, and there is a [model]"),
+    ("start", "lora_rank", 2, "start.lora_rank needs start.folder"),
+    ("start", "rank", 2, "start.rank: Unexpected keyword argument, got 2"),
     ("data", "flip", 1, "data.flip: Input should be a valid boolean, got 1"),
     ("data", "streaming", True, "data.streaming is for folder and hub, not 'digits'"),
     ("sampler", "eta", 0.5, "sampler: order must be 1, or 2 with eta=0; got order=2, eta=0.5"),
@@ -111,6 +122,24 @@ def test_a_wrong_value_is_named_with_its_place(section, field, value, message):
     table[section][field] = value
     with pytest.raises(ValueError, match=re.escape(message)):
         parse_recipe(table)
+
+
+def test_a_recipe_needs_a_network_or_a_start():
+    table = asdict(SMALL)
+    del table["model"]
+    with pytest.raises(ValueError, match=r"needs a \[model\], .* or start\.folder"):
+        parse_recipe(table)
+    table["start"]["folder"] = "digits"
+    with pytest.raises(ValueError, match=r"^schedule\.name and .* are those of start\.folder"):
+        parse_recipe(table)
+    del table["schedule"]["name"]
+    assert parse_recipe(table).model is None
+
+
+def test_a_recipe_from_before_there_was_a_start_is_the_same_recipe():
+    table = asdict(SMALL)
+    del table["start"]
+    assert parse_recipe(table) == SMALL
 
 
 def test_a_missing_field_is_named():
@@ -133,6 +162,13 @@ def test_an_unknown_name_lists_those_there_are():
         load_recipe("mine")
 
 
+def test_a_network_and_none_differ():
+    anew = replace(SMALL, model=None, schedule=Schedule(), start=Start("digits"))
+    changed = differences(SMALL, anew)
+    assert changed["model.kind"] == ("UNet", None)
+    assert changed["start.folder"] == ("", "digits")
+
+
 def test_differences_name_the_field():
     other = replace(SMALL, training=replace(SMALL.training, lr=0.5), title="other")
     assert differences(SMALL, other) == {"title": ("small", "other"), "training.lr": (1e-3, 0.5)}
@@ -141,11 +177,11 @@ def test_differences_name_the_field():
 @pytest.mark.parametrize("name", recipe_names())
 def test_each_recipe_that_ships_can_be_made(name):
     recipe = load_recipe(name)
-    assert make_schedule(recipe.schedule).alphas.shape == (1000,)
+    begun = begin(recipe)
+    assert begun.schedule.alphas.shape == (1000,)
     plan = make_plan(recipe, rate=1e12)
-    with torch.device("meta"):
-        model = make_model(recipe.model, recipe.data)
-    assert plan.num_parameters == count_parameters(model)
+    assert plan.num_trained == count_parameters(outline(recipe)) == count_parameters(begun.model)
+    assert plan.num_trained == plan.num_parameters or recipe.start.lora_rank
     assert plan.flops_per_step > 2 * plan.num_parameters * recipe.training.batch_size
     assert plan.seconds > 0
 
@@ -156,7 +192,7 @@ def test_those_that_the_course_promises_are_there():
 
 
 def test_every_field_has_its_meaning_behind_it():
-    for section in (Data, Model, Schedule, Training, Sampler, Recipe, Options):
+    for section in (Data, Model, Start, Schedule, Training, Sampler, Recipe, Options):
         source = Path(inspect.getfile(section)).read_text(encoding="utf-8")
         for field in fields(section):
             if section is Recipe and field.name != "title":

@@ -11,9 +11,15 @@ from PIL import Image
 from course_utils import ImageData, draw_butterflies, to_pil
 from course_utils.data.rows import Rows
 from course_utils.recipes import load_recipe
-from course_utils.runs.batches import InMemory, open_pictures
+from course_utils.runs import batches
+from course_utils.runs.batches import InMemory
 
 pytestmark = pytest.mark.usefixtures("no_shape_checks")
+
+
+def open_pictures(recipe, *place):
+    """For the recipe's own network."""
+    return batches.open_pictures(recipe, recipe.model.num_classes, *place)
 
 
 def png(number):

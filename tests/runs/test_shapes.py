@@ -8,7 +8,7 @@ import torch
 from course_utils import diffusion_loss, draw_butterflies, to_model_range
 from course_utils.recipes import Options, load_recipe, parse_recipe
 from course_utils.runs import trainer
-from course_utils.runs.outputs import evaluate
+from course_utils.runs.measuring import evaluate
 from course_utils.runs.trainer import train_recipe
 
 

@@ -551,7 +551,7 @@ def test_help_is_complete(capsys):
     ("words", "error"),
     [
         (["train", "--recipe", "nope", "--output-dir", "x"], "no recipe 'nope': choose one of"),
-        (["sample", "--model", "nowhere", "--output", "x.npz"], "holds no trained model: train"),
+        (["sample", "--model", "nowhere", "--output", "x.npz"], "no folder 'nowhere': give that"),
         (["evaluate", "--model", "nowhere"], "holds no trained model: train one"),
         (["recipes", "--results", "nowhere"], "holds no result.json"),
     ],

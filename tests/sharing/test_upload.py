@@ -119,6 +119,20 @@ def test_the_card_says_whether_the_model_listens(library, classes, tmp_path):
     assert ("| Classes | swallowtail, admiral |" in parsed.text) is bool(classes)
 
 
+def test_the_card_says_what_the_model_was_told_and_how_strongly_to_mean_it(tmp_path):
+    (tmp_path / "model_index.json").touch()
+    told = RESULT | {"classes": ["ant", "bee"], "drop": 0.15, "guidance": 1.5}
+    text = write_run_card(tmp_path, told, licence="CC0").read_text(encoding="utf-8")
+    assert (
+        "| Told | the class of each picture, but for 15% of them, so that guidance works |" in text
+    )
+    assert "| Recommended guidance | 1.5 |" in text
+    text = write_run_card(tmp_path, told | {"drop": 0.0}, "").read_text(encoding="utf-8")
+    assert "always; guidance other than 1 was not prepared for" in text
+    text = write_run_card(tmp_path, RESULT, "").read_text(encoding="utf-8")
+    assert not re.search("Told|guidance|Started|LoRA", text)
+
+
 def test_without_a_login_nothing_is_sent(saved, fake_hub, monkeypatch):
     monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
     with pytest.raises(PermissionError, match=r"nobody is logged in.*notebook_login"):

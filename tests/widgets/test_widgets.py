@@ -1,6 +1,5 @@
 """The widgets: still figures where nobody can move them, pictures that follow where someone can."""
 
-import base64
 import io
 import re
 import signal
@@ -14,12 +13,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
+from moving import inside, movable, move, pixels, shown
 from PIL import Image
 from tiny import images, tiny
 
 import course_utils as cu
 from course_utils import widgets
-from course_utils.widgets import controls, noising, page, racing, stopping, training, trajectories
+from course_utils.widgets import controls, page, stopping, training
 
 SCHEDULE = cu.NoiseSchedule.cosine(1000)
 BATCH = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
@@ -34,54 +34,20 @@ def laps():
     return widgets.run_race(lambda x, t: x * 0, SCHEDULE, BATCH, samplers, [2, 4], goal=4)
 
 
+SCALES = [0, 1, 2.5]
+CURVES = {"agreement": ([0.1, 0.6, 0.9], [0.1, 0.1, 0]), "distance": ([3, 1, 2], [1, 1, 1])}
 MADE = {
     "noise": lambda: widgets.noise(BATCH),
     "workshop": lambda: widgets.workshop(BATCH[:1]),
     "film": lambda: widgets.film(sampled()),
     "race": lambda: widgets.race(laps()),
     "latent_walk": lambda: widgets.latent_walk(lambda x: x, BATCH[0], BATCH[1]),
+    "gallery": lambda: widgets.gallery(
+        torch.stack([BATCH, -BATCH])[:, :, None], {"label": ["a", "b"], "scale": SCALES}
+    ),
+    "price": lambda: widgets.price(SCALES, CURVES, BATCH[:, None]),
 }
 each_widget = pytest.mark.parametrize("make", MADE.values(), ids=MADE)
-
-
-@pytest.fixture
-def live(monkeypatch):
-    """As in a notebook that a person has open."""
-    for module in (noising, racing, trajectories, training):
-        monkeypatch.setattr(module, "is_live", lambda: True)
-    monkeypatch.setattr(training, "is_headless", lambda: False)
-
-
-def inside(widget):
-    """The widget and all that it holds."""
-    yield widget
-    for child in getattr(widget, "children", ()):
-        yield from inside(child)
-
-
-def movable(box):
-    kinds = (
-        ipywidgets.IntSlider,
-        ipywidgets.FloatSlider,
-        ipywidgets.FloatLogSlider,
-        ipywidgets.Dropdown,
-        ipywidgets.SelectionSlider,
-    )
-    return [each for each in inside(box) if isinstance(each, kinds)]
-
-
-def shown(box):
-    return "".join(each.value for each in inside(box) if isinstance(each, ipywidgets.HTML))
-
-
-def move(each):
-    """Put the control somewhere else."""
-    if hasattr(each, "options"):
-        each.value = next(option for option in each.options if option != each.value)
-    elif isinstance(each, ipywidgets.FloatLogSlider):
-        each.value *= 0.5
-    else:
-        each.value += each.step if each.value < each.max else -each.step
 
 
 # --- without a person
@@ -267,11 +233,6 @@ def test_the_walk_is_drawn_once_for_all_frames(live):
 def test_digits_are_ink_on_paper():
     html = page.picture(-torch.ones(1, 1, 4, 4), "nothing", width=8)
     assert pixels(html).min() == 255
-
-
-def pixels(html):
-    data = re.search(r"base64,([^\"]+)", html)[1]
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
 
 
 def test_a_curve_leaves_out_what_is_not_finite():

@@ -41,6 +41,8 @@ def _describe(value):
         return _describe_tensor(value)
     if isinstance(value, float | np.floating):
         return f"{value:.4g}"
+    if isinstance(value, tuple) and any(isinstance(part, Tensor) for part in value):
+        return "(" + ", ".join(map(describe, value)) + ")"
     if not isinstance(value, str | Number | list | tuple | range | dict | None):
         return type(value).__name__
     text = repr(value)
@@ -97,6 +99,18 @@ def _lists(expected, got, tolerance):
     return "" if same else _("The entries are not the expected ones.")
 
 
+def _tuples(expected, got, tolerance):
+    if not isinstance(got, list | tuple):
+        return _wrong_kind(_("a tuple"), got)
+    if len(got) != len(expected):
+        text = _("{expected} results were expected; {got} came.")
+        return text.format(expected=len(expected), got=len(got))
+    pairs = enumerate(zip(expected, got, strict=True), start=1)
+    problems = ((i, difference(e, g, tolerance)) for i, (e, g) in pairs)
+    text = _("Result {number}: {problem}")
+    return next((text.format(number=i, problem=problem) for i, problem in problems if problem), "")
+
+
 def _texts(expected, got, tolerance):
     if not isinstance(got, str):
         return _wrong_kind(_("a text in quotation marks"), got)
@@ -120,4 +134,4 @@ def _wrong_kind(expected, got):
     return text.format(expected=expected[0].upper() + expected[1:], kind=type(got).__name__)
 
 
-_COMPARE = {Tensor: _tensors, list: _lists, str: _texts}
+_COMPARE = {Tensor: _tensors, tuple: _tuples, list: _lists, str: _texts}

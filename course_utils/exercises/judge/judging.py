@@ -32,7 +32,9 @@ def judge(exercise, answer: Any, seed: int) -> Verdict:
         if not _problem(exercise, expected, got) or _is_accepted(exercise, arguments, got):
             earlier.append((expected, got))
             continue
-        message = _slip(exercise, arguments, got) or _reason(exercise, expected, got, earlier)
+        message = _slip(exercise, arguments, expected, got) or _reason(
+            exercise, expected, got, earlier
+        )
         return Verdict(NOT_YET, message, tuple(_details(exercise, arguments, expected, got)))
     return Verdict(RIGHT, _(exercise.notice))
 
@@ -97,17 +99,15 @@ def _is_accepted(exercise, arguments, got):
     return any(not _problem(exercise, trial, got) for trial in trials)
 
 
-def _slip(exercise, arguments, got):
+def _slip(exercise, arguments, expected, got):
     """The message of the slip that gives just this outcome, value or error, or None."""
+    if got.error is None and not exercise.difference(expected.value, got.value):
+        return None
     for slip in exercise.slips:
-        wrong = try_out(_as_function(slip.wrong), arguments)
+        wrong = try_out(exercise.wrap(slip.wrong), arguments)
         if _alike(wrong, got, exercise.tolerance):
             return _(slip.message)
     return None
-
-
-def _as_function(wrong):
-    return wrong if callable(wrong) else lambda *arguments: wrong
 
 
 def _alike(one, other, tolerance):
