@@ -42,3 +42,14 @@ def no_shape_checks():
 @pytest.fixture
 def generator():
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def as_the_command_runs():
+    """In one thread, and without shape checks: tyro's MISSING is no path."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+    torch.set_num_threads(threads)

@@ -36,8 +36,10 @@ def add_lora(
         raise ValueError("model has a LoRA already: merge_lora(model) makes it plain again")
     chosen = lora_layers(model) if layers is None else layers
     known = dict(model.named_modules())
-    if unknown := [name for name in chosen if name not in known] or not chosen:
-        raise ValueError(f"layers must name layers of the model, got {layers}: not {unknown}")
+    unknown = [name for name in chosen if name not in known]
+    if unknown or not chosen:
+        wanted = f"not {unknown}" if unknown else "it has no inner convolution or linear layer"
+        raise ValueError(f"layers must name layers of the model, got {layers}: {wanted}")
     config = LoraConfig(r=rank, lora_alpha=rank if alpha is None else alpha, target_modules=chosen)
     inject_adapter_in_model(config, model)
     return model

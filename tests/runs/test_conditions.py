@@ -8,7 +8,6 @@ import sys
 import time
 from dataclasses import replace
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -19,6 +18,7 @@ from course_utils.evaluation.distances import agreement
 from course_utils.recipes import load_recipe, parse_recipe
 from course_utils.runs.batches import draw_chance
 
+pytestmark = pytest.mark.usefixtures("as_the_command_runs")
 RECIPES = {
     "digits-classes-cpu": ["--data.num-images", "40", "--model.channels", "8", "16"],
     "butterflies-32-classes-cpu": [
@@ -44,17 +44,6 @@ def start(recipe, folder, *more, launcher=()):
     command = [sys.executable, *launcher, "-m", "course_utils.cli", *words(recipe, folder, *more)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, **pipes)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def as_the_command_runs():
-    """In one thread, and without shape checks: tyro's MISSING is no path."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import re
 import shutil
 from pathlib import Path
 
-import jaxtyping
 import pytest
 import torch
 from diffusers import DDPMPipeline
@@ -19,6 +18,7 @@ from course_utils.recipes import load_recipe
 from course_utils.runs.cost import make_plan
 from course_utils.runs.log import read_log
 
+pytestmark = pytest.mark.usefixtures("as_the_command_runs")
 COMMON = ["--training.batch-size", "8", "--training.precision", "float32"]
 COMMON += ["--sampler.num-steps", "2", "--checkpoint-every", "2", "--max-steps", "6"]
 NETWORKS = {
@@ -31,17 +31,6 @@ NETWORKS = {
 RECIPES = ("finetune-cpu", "finetune-lora-cpu")
 each_recipe = pytest.mark.parametrize("recipe", RECIPES)
 each_network = pytest.mark.parametrize("network", NETWORKS)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def as_the_command_runs():
-    """In one thread, and without shape checks: tyro's MISSING is no path."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-    torch.set_num_threads(threads)
 
 
 def put_pictures(folder, num_classes=None):
