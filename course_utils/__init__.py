@@ -4,15 +4,18 @@ from typing import TYPE_CHECKING
 
 from course_utils import _moved  # noqa: F401 - the names of before
 from course_utils.data import (
+    EmojiData,
     ImageData,
     load_butterflies,
     load_digits,
+    load_emoji,
     load_image_folder,
     make_loader,
 )
 from course_utils.data.butterflies import SPECIES, draw_butterflies, draw_silhouettes
 from course_utils.data.smileys import draw_smileys
 from course_utils.evaluation.benchmarks import (
+    composing,
     design_choices,
     finetuning,
     fresh_noise,
@@ -76,7 +79,7 @@ from course_utils.trained import Trained, load_trained, save_trained
 from course_utils.training import EMA, TrainStep, cycle, logit_normal, train
 from course_utils.training.loss import diffusion_loss, draw_timesteps, loss_per_level, loss_weights
 from course_utils.training.optimizers import make_optimizer
-from course_utils.training.pace import steps_within
+from course_utils.training.pace import steps_in, steps_within
 
 if TYPE_CHECKING:  # what `__getattr__` does, for editors
     from course_utils.plotting import *  # noqa: F403
@@ -93,8 +96,10 @@ _PLOTS = (
     "show_corruption",
     "show_film",
     "show_images",
+    "show_latents",
     "show_poster",
     "show_rows",
+    "show_words",
 )
 
 __all__ = [
@@ -102,6 +107,7 @@ __all__ = [
     "save_trained",
     "sampler_distances",
     "logit_normal",
+    "steps_in",
     "steps_within",
     "ladder",
     "fresh_noise",
@@ -119,6 +125,7 @@ __all__ = [
     "PRETRAINED",
     "SPECIES",
     "BasicUNet",
+    "EmojiData",
     "ImageData",
     "Kept",
     "NoiseSchedule",
@@ -130,6 +137,7 @@ __all__ = [
     "asymmetry",
     "classify",
     "compare",
+    "composing",
     "corrupt",
     "count_parameters",
     "cycle",
@@ -149,6 +157,7 @@ __all__ = [
     "kernel_distance",
     "load_butterflies",
     "load_digits",
+    "load_emoji",
     "load_image_folder",
     "load_lora",
     "lora_strength",

@@ -61,7 +61,9 @@ class Sample:
     output: Path  # .npz: one uint8 array (N, C, H, W), "images"; .png: a sheet
     num_images: int = 16
     label: str | None = None  # the class to draw, by name or number; None: each by chance
-    guidance: float | None = None  # how much the label counts; None: as the recipe chose
+    prompt: str | None = None  # what to draw, in words, with a model that reads
+    negative_prompt: str = ""  # what guidance leads away from, in words
+    guidance: float | None = None  # how much label or prompt counts; None: as the recipe chose
     num_steps: int | None = None  # network calls for a picture; None: as the recipe chose
     seed: int = 0
     batch_size: int = 64  # pictures that are drawn together
@@ -82,6 +84,9 @@ class Sample:
         if self.label is not None:
             labels = torch.tensor([trained.label(self.label)])
             options |= {"condition": {"class_labels": labels}}
+        if self.prompt is not None:
+            options |= {"condition": trained.prompt(self.prompt)}
+            options |= {"without": trained.prompt(self.negative_prompt)}
         save_images(to_uint8(trained.draw(self.num_images, **options)), self.output)
         print(f"{self.num_images} pictures in {self.output}")
         return 0

@@ -138,6 +138,26 @@ def quiet_diffusers() -> Iterator[None]:
     """Without the bar of diffusers: what is loaded here takes no time."""
     from diffusers.utils import logging
 
+    with _no_bar(logging):
+        yield
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """The same, and without transformers' bar and its remarks on what is not installed."""
+    from transformers.utils import logging
+
+    said = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        with quiet_diffusers(), _no_bar(logging):
+            yield
+    finally:
+        logging.set_verbosity(said)
+
+
+@contextmanager
+def _no_bar(logging) -> Iterator[None]:
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

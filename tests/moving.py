@@ -14,6 +14,7 @@ KINDS = (
     ipywidgets.FloatLogSlider,
     ipywidgets.Dropdown,
     ipywidgets.SelectionSlider,
+    ipywidgets.Text,
 )
 
 
@@ -25,7 +26,7 @@ def inside(widget):
 
 
 def movable(box):
-    """Its sliders and lists."""
+    """Its sliders, lists and text boxes."""
     return [each for each in inside(box) if isinstance(each, KINDS)]
 
 
@@ -39,6 +40,8 @@ def move(each):
     if hasattr(each, "options"):
         values = [value for _name, value in each._options_full]
         each.value = next(value for value in values if value != each.value)
+    elif isinstance(each, ipywidgets.Text):
+        each.value += " too"
     elif isinstance(each, ipywidgets.FloatLogSlider):
         each.value *= 0.5
     else:

@@ -62,6 +62,10 @@ ANSWERS = {
         "def my_guidance(told, untold, scale):\n    return told",
         "def my_guidance(told, untold, scale):\n    return untold + scale * (told - untold)",
     ),
+    "scaling": (
+        "def my_scaling(latents):\n    return latents.std()",
+        "def my_scaling(latents):\n    return 1 / latents.std()",
+    ),
 }
 PAD = """\
 from course_utils import widgets
@@ -72,6 +76,21 @@ def count(mask):
 
 pad = widgets.paint(size=16, mirrored=%s, draw=count)
 pad"""
+PROMPT = """\
+import time
+import torch
+from course_utils import widgets
+
+drawn = []
+
+def draw(text, guidance, seed):
+    drawn.append(f"{text} {seed}")
+    time.sleep(2)
+    if text == "bad":
+        raise ValueError(", ".join(drawn))
+    return torch.full((1, 3, 8, 8), seed / 50 - 1)
+
+widgets.prompt(draw, prompt="a cat")"""
 KERNEL_IS_IDLE = """() => {
   const kernel = window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel;
   return kernel?.connectionStatus === "connected" && kernel?.status === "idle";
@@ -244,8 +263,9 @@ class Walk:
         return self.page.locator(".jp-CodeCell .jp-InputPrompt").all_inner_texts()
 
     def run_all(self):
+        before = self.prompts()
         self.command("notebook:run-all-cells")
-        self.wait_until("the cells to be queued", lambda: "[*]:" in self.prompts())
+        self.wait_until("the cells to be queued", lambda: self.prompts() != before)
 
     def wait_for_all(self):
         self.wait_until("all cells", lambda: "[*]:" not in self.prompts(), seconds=150)
@@ -291,7 +311,7 @@ def start(lab, browser, tmp_path):
 
 
 def move_every_control(walk, cell_id):
-    """Each slider by its keys, each list by its options: the pictures follow."""
+    """Each slider by its keys, each list by its options, each text box: the pictures follow."""
     cell = walk.cell(cell_id)
     for slider in cell.locator("[role=slider]").all():
         at_end = slider.get_attribute("aria-valuenow") == slider.get_attribute("aria-valuemax")
@@ -301,6 +321,8 @@ def move_every_control(walk, cell_id):
         options = chooser.locator("option").all_inner_texts()
         last = options[-1]
         walk.changes(cell_id, lambda chooser=chooser, last=last: chooser.select_option(last))
+    for box in cell.locator("input[type=text]:visible").all():
+        walk.changes(cell_id, lambda box=box: (box.fill("고양이"), box.press("Enter")))
     assert all(image.get_attribute("alt") for image in cell.locator("img").all())
 
 
@@ -411,26 +433,31 @@ class Painter:
 
 
 @pytest.fixture
-def painter(lab, browser):
-    """`painter(mirrored)`: a notebook with nothing but a pad, run."""
+def run_one_cell(lab, browser):
+    """`run_one_cell(name, source)`: a notebook of this name with one cell, also of this name."""
     (address, token), folder = lab
     with closing(browser.new_page(viewport={"width": 1280, "height": 1000})) as page:
 
-        def start(mirrored):
-            title = nbformat.v4.new_markdown_cell("# A pad")
-            code = nbformat.v4.new_code_cell(PAD % mirrored, id="pad")
+        def start(name, source):
+            title = nbformat.v4.new_markdown_cell(f"# {name}")
+            code = nbformat.v4.new_code_cell(source, id=name)
             kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
             notebook = nbformat.v4.new_notebook(
                 cells=[title, code], metadata={"kernelspec": kernel}
             )
-            name = f"pad-{mirrored}"
             nbformat.write(notebook, folder / f"{name}.ipynb")
             walk = Walk(page, address, token, name, notebook)
             walk.run_all()
             walk.wait_for_all()
-            return Painter(walk)
+            return walk
 
         yield start
+
+
+@pytest.fixture
+def painter(run_one_cell):
+    """`painter(mirrored)`: a notebook with nothing but a pad, run."""
+    return lambda mirrored: Painter(run_one_cell("pad", PAD % mirrored))
 
 
 @pytest.mark.notebook
@@ -466,3 +493,35 @@ def test_the_kernel_has_what_the_keys_painted(painter, screenshots):
     assert "row 1, column 6: empty; 6 of 256" in hand.cell.inner_text()
     hand.holds(6, left=3)
     assert hand.walk.complaints == []
+
+
+@pytest.mark.notebook
+def test_a_prompt_is_drawn_at_enter_and_of_many_keys_the_last_counts(run_one_cell, screenshots):
+    walk = run_one_cell("prompt", PROMPT)
+    cell = walk.cell("prompt")
+    said = lambda text: cell.get_by_text(text).wait_for()  # noqa: E731
+    said("“a cat”, guidance scale 3, seed 0")
+    box = cell.locator("input[type=text]:visible")
+    box.fill("고양이")
+    assert walk.is_still("prompt"), "typing alone draws nothing"
+    box.press("Enter")
+    said("“고양이”, guidance scale 3, seed 0")
+    seed = cell.locator("[role=slider]").nth(1)
+    for _ in range(8):
+        seed.press("ArrowRight")
+    said("“고양이”, guidance scale 3, seed 8")
+    walk.photograph("prompt", screenshots, "prompt")
+    box.fill("bad")
+    cell.get_by_role("button", name="Draw").click()  # which also leaves the box
+    said("ValueError: ")
+    walk.page.wait_for_timeout(patience(3000))
+    drawn = re.search(r"ValueError: ([^<]+)", walk.shown("prompt"))[1].split(", ")
+    assert drawn[:2] == ["a cat 0", "고양이 0"]
+    assert drawn[-2:] == ["고양이 8", "bad 8"], (
+        "once, though the box was left and the button pressed"
+    )
+    assert len(drawn) < 3 + 8, "not each of the eight keys"
+    box.fill("a dog")
+    box.press("Enter")
+    said("“a dog”, guidance scale 3, seed 8")
+    assert walk.complaints == []

@@ -51,7 +51,8 @@ IMPORTS = {
     "data": {"checks", "images", "language", "runtime"},
     "sampling": {"checks", "models", "schedule"},
     "training": {"checks", "language", "models", "schedule"},
-    "trained": {"checks", "models", "runtime", "sampling", "schedule"},
+    "text_to_image": {"checks", "data", "images", "models", "runtime", "training"},
+    "trained": {"checks", "models", "runtime", "sampling", "schedule", "text_to_image"},
     "evaluation": {"checks", "data", "images", "language", "runtime"},
     "plotting": {"checks", "images", "language", "schedule"},
     "widgets": {
@@ -61,7 +62,7 @@ IMPORTS = {
     "sharing": {"data", "models"},
     "runs": {
         *("data", "evaluation", "images", "models", "recipes", "runtime", "schedule", "sharing"),
-        *("trained", "training"),
+        *("text_to_image", "trained", "training"),
     },
     "speedrun": {
         *("evaluation", "images", "language", "models", "recipes", "runs", "runtime", "trained"),

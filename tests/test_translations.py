@@ -98,9 +98,9 @@ def test_a_changed_message_of_the_package_is_stale(copy):
 
 def test_new_english_is_missing_and_what_it_replaced_is_unused(copy):
     name = "course_utils/plotting/curves.py"
-    change(copy / name, '_("running average")', '_("smoothed curve")')
+    change(copy / name, '_("running average")', '_("blurred by a window")')
     assert list(translations.problems(copy)) == [
-        f"missing: {name}\n  smoothed curve",
+        f"missing: {name}\n  blurred by a window",
         "unused: running average",
     ]
 
@@ -300,10 +300,10 @@ def test_the_code_is_the_same_but_for_comments_and_strings(page):
 
 
 def words_only(text):
-    """Without code, formulas, links, tags, addresses and what stands in quotation marks."""
+    """Without code, formulas, links, tags, addresses, italics and what stands in quotes."""
     text = re.sub(r"`[^`]*`|\$[^$]*\$", " ¶ ", text)
     text = re.sub(r"!?\[[^\]]*\]\([^)]*\)|<[^>]*>|https?://\S+", " ¶ ", text)
-    return re.sub(r"\*[^*\n]*\*", " ¶ ", text)
+    return re.sub(r'\*[^*\n]*\*|"[^"\n]*"', " ¶ ", text)
 
 
 def test_no_english_sentence_is_left_in_korean_prose():

@@ -55,8 +55,8 @@ class ImageData:
         return len(self.images)
 
     def __repr__(self) -> str:
-        n, c, h, w = self.images.shape
-        return f"ImageData({n:,} images {c}x{h}x{w}, {len(self.classes)} classes, {self.source!r})"
+        (n, c, h, w), name = self.images.shape, type(self).__name__
+        return f"{name}({n:,} images {c}x{h}x{w}, {len(self.classes)} classes, {self.source!r})"
 
     def first(self, num_images: int | None) -> "ImageData":
         """The first so many images, or all; the classes stay."""

@@ -10,6 +10,7 @@ from course_utils.checks import check_choice, check_int
 from course_utils.data.butterflies import SPECIES, draw_butterflies
 from course_utils.data.decoding import by_subfolder, decode, read_folder, to_digit, to_square
 from course_utils.data.digits import CLASSES, read_digits
+from course_utils.data.emoji import load_emoji
 from course_utils.data.hub import fetch
 from course_utils.data.loader import ImageData
 from course_utils.language import _
@@ -91,6 +92,11 @@ class Source:
     held_out: Callable[[int, str], ImageData | None]
 
 
+def _held_out_emoji(size: int, origin: str) -> ImageData:
+    data = load_emoji(size, origin)
+    return data.subset(data.held_out > 0)
+
+
 def _other_butterflies(size: int, origin: str) -> ImageData | None:
     if origin != "offline":
         return None
@@ -109,6 +115,12 @@ SOURCES = {
         size=28,
         load=lambda size, num_images, origin: load_digits("train", origin).first(num_images),
         held_out=lambda size, origin: load_digits("test", origin),
+    ),
+    "emoji": Source(
+        channels=3,
+        size=None,
+        load=lambda size, num, origin: load_emoji(size, origin).part("training").first(num),
+        held_out=_held_out_emoji,
     ),
 }
 

@@ -10,7 +10,7 @@ DESIGN_CHOICES, SAMPLERS = RESULTS / "design_choices.json", RESULTS / "samplers.
 LADDER, FRESH_NOISE = RESULTS / "ladder.json", RESULTS / "fresh_noise.json"
 GUIDANCE = RESULTS / "guidance.json"
 SILHOUETTES, STEERING = RESULTS / "silhouettes.json", RESULTS / "steering.json"
-FINETUNING = RESULTS / "finetuning.json"
+FINETUNING, COMPOSING = RESULTS / "finetuning.json", RESULTS / "composing.json"
 RUNGS = (
     *(N_("the toy"), N_("pixels from -1 to 1"), N_("Gaussian noise, as wide")),
     *(N_("Gaussian noise, width 1"), N_("told the time"), N_("average of the weights")),
@@ -94,6 +94,18 @@ def steering():
     Written by tests/bench/steering.py, whose machine, sample count and floor are in `.attrs`.
     """
     return _table(STEERING)
+
+
+def composing():
+    """What emoji the Stable Diffusion draws that were asked for, one row a task, judge and seed.
+
+    `part` is "remembered", "wording" or "steps", single emoji, whose own picture is the nearest of
+    all or among the five nearest; or a held-out part of the people, of whom the nearest one's kind,
+    gender, tone and all three are right. Numbers are shares, those that a row has not are NaN.
+    Written by tests/bench/composing.py, whose machine, sample counts, `ceiling` (true pictures
+    through the autoencoder and back), `chance` and `twins` (identical pictures) are in `.attrs`.
+    """
+    return _table(COMPOSING)
 
 
 def _table(file: Path):

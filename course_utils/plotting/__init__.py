@@ -1,4 +1,4 @@
-"""All plots: pictures, curves, schedules, networks and the film.
+"""All plots: pictures, maps, curves, schedules, networks and the film.
 
 Each draws on `ax`, or on a new white figure, and returns the ax. Nothing calls `show`, draws from
 a global random state or changes matplotlib's settings.
@@ -6,6 +6,7 @@ a global random state or changes matplotlib's settings.
 
 from course_utils.plotting.animation import animate_sampling
 from course_utils.plotting.curves import compare_bands, compare_curves, plot_choices, plot_loss
+from course_utils.plotting.maps import show_latents, show_words
 from course_utils.plotting.networks import plot_unet
 from course_utils.plotting.pictures import (
     show_corruption,
@@ -28,6 +29,8 @@ __all__ = [
     "show_corruption",
     "show_film",
     "show_images",
+    "show_latents",
     "show_poster",
     "show_rows",
+    "show_words",
 ]

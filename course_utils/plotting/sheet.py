@@ -76,7 +76,7 @@ def draw_sheet(
     room = ceil(inch * max((0.15 * c.count("\n") + 0.2 for c in captions), default=0))
     places = places._replace(between=room if len(captions) > columns else 0, below=room)
     ax = _new_page(places, inch, beside, title) if ax is None else ax
-    for artist in [*ax.images, *ax.texts, *ax.collections]:
+    for artist in [*ax.images, *ax.texts, *ax.collections, *ax.child_axes]:
         artist.remove()
     _draw_pictures(ax, x, places)
     _write(ax, title, captions, labels, places, inch)

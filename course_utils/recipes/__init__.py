@@ -1,7 +1,13 @@
 """Training recipes: small TOML files that say everything a training depends on but the seed."""
 
-from course_utils.recipes.recipe import (
+from course_utils.recipes.reading import (
     FOLDER,
+    differences,
+    load_recipe,
+    parse_recipe,
+    recipe_names,
+)
+from course_utils.recipes.recipe import (
     Data,
     Model,
     Options,
@@ -10,8 +16,4 @@ from course_utils.recipes.recipe import (
     Schedule,
     Start,
     Training,
-    differences,
-    load_recipe,
-    parse_recipe,
-    recipe_names,
 )

@@ -56,9 +56,14 @@ def open_rows(data: Data, labelled: bool) -> Rows:
 def real_pictures(data: Data, pictures: Tensor) -> tuple[Tensor, Tensor]:
     """What samples are measured against, and the floor: pictures that were held out, and the
     training's; of pictures without held-out ones, two halves."""
-    source = SOURCES.get(data.source)
-    held_out = source and source.held_out(data.size, data.origin)
+    held_out = held_out_pictures(data)
     return (held_out.images, pictures) if held_out else (pictures[::2], pictures[1::2])
+
+
+def held_out_pictures(data: Data) -> ImageData | None:
+    """Pictures of the same kind that are not for training; None where there are no others."""
+    source = SOURCES.get(data.source)
+    return source.held_out(data.size, data.origin) if source else None
 
 
 def make_model(model: Model, data: Data) -> nn.Module:

@@ -102,9 +102,13 @@ class InMemory:
 
     def batch(self, step: int, places: Int64[Tensor, " b"]) -> Pictures:
         """The pictures at these places of the batch of `step`, both counted from 0."""
+        return self._read(self.chosen(step, places))
+
+    def chosen(self, step: int, places: Int64[Tensor, " b"]) -> list[int]:
+        """Which pictures these are."""
         turns = (step * self.batch_size + places).tolist()
         turns = [divmod(turn, self.num_pictures) for turn in turns]
-        return self._read([self._order(epoch)[place] for epoch, place in turns])
+        return [self._order(epoch)[place] for epoch, place in turns]
 
     def some(self) -> ImageData:
         """Pictures to compare samples with."""

@@ -6,9 +6,10 @@ from typing import NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from course_utils.models import call_model, count_parameters, num_classes_of
+from course_utils.models import count_parameters
 from course_utils.models.lora import has_lora
-from course_utils.recipes import Recipe, build
+from course_utils.recipes import Recipe
+from course_utils.runs.tasks import task_of
 from course_utils.runtime import has_bfloat16, pick_device
 
 PIECE = 2  # pictures that are counted; a batch costs in proportion
@@ -56,13 +57,9 @@ def matmul_rate(size: int = 1024, repeat: int = 8) -> float:
 
 def _count(recipe: Recipe) -> tuple[int, int, int]:
     """Parameters of the network; those that are trained; FLOPs of a step on PIECE pictures."""
-    model = build.outline(recipe)
-    with torch.device("meta"):
-        x_t = torch.empty(PIECE, *build.picture_shape(recipe.data))
-        timesteps = torch.zeros(PIECE, dtype=torch.long)
-    condition = {"class_labels": timesteps} if num_classes_of(model) else {}
     with FlopCounterMode(display=False) as counter:
-        call_model(model, x_t, timesteps, condition).sum().backward()
+        model, loss = task_of(recipe).rehearse(recipe, PIECE)
+        loss.backward()
     num_trained, everything = count_parameters(model), sum(w.numel() for w in model.parameters())
     num_parameters = everything - num_trained if has_lora(model) else everything
     return num_parameters, num_trained, counter.get_total_flops()

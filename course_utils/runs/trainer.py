@@ -14,18 +14,14 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from course_utils.images import to_model_range
-from course_utils.models import num_classes_of
-from course_utils.recipes import Options, Recipe, build
+from course_utils.recipes import Options, Recipe
 from course_utils.runs import checkpoints, outputs
-from course_utils.runs.batches import draw_chance, open_pictures
 from course_utils.runs.checkpoints import Checkpoint
 from course_utils.runs.folder import CHECKPOINTS, check_folder, hold, leave_recipe, noted_signals
 from course_utils.runs.log import RunLog
+from course_utils.runs.tasks import Place, task_of
 from course_utils.runtime import hardware, has_bfloat16, pick_device
-from course_utils.trained import Trained
 from course_utils.training import EMA, learning_rate, update
-from course_utils.training.loss import diffusion_loss
 from course_utils.training.optimizers import make_optimizer
 
 
@@ -51,7 +47,7 @@ def train_recipe(recipe: Recipe, options: Options) -> int:
         accelerator.end_training()  # what is left to do, the main process does alone
         if main and not number:
             run.ema.copy_to(run.model)
-            outputs.finish(run.trained(), run.pictures, recipe, run.facts(), options.output_dir)
+            outputs.finish(run.task, recipe, run.facts(), options.output_dir)
     return 128 + number if number else 0
 
 
@@ -66,22 +62,17 @@ class Run:
         training, device = recipe.training, accelerator.device
         self.mine = _share(training.batch_size, training.accumulation, accelerator)
         torch.manual_seed(options.seed)
-        self.begun = build.begin(recipe)
-        self.model, self.schedule = self.begun.model.to(device), self.begun.schedule.to(device)
         with accelerator.main_process_first():  # what is downloaded is downloaded once
-            place = accelerator.process_index, accelerator.num_processes
-            told = num_classes_of(self.model), options.seed
-            self.pictures = open_pictures(recipe, *told, self.mine.numel(), *place)
+            processes = accelerator.process_index, accelerator.num_processes
+            place = Place(device, self.mine.numel(), *processes)
+            self.task = task_of(recipe)(recipe, options.seed, place)
+        self.model = self.task.model
         self.ema = EMA(self.model, training.ema_decay)
         self.optimizer = make_optimizer(self.model, training.lr, training.optimizer)
-        self.parallel = accelerator.prepare_model(self.model)
+        self.parallel = accelerator.prepare_model(self.task.network)
         if training.compile:
             self.parallel = torch.compile(self.parallel)
         self._load()
-
-    def trained(self) -> Trained:
-        """The network as it is now, ready to draw."""
-        return self.begun._replace(classes=self.pictures.classes)
 
     def train(self, caught: list[int]) -> int:
         """To the end of the budget or to a signal, whose number is returned; all of it is saved."""
@@ -135,21 +126,13 @@ class Run:
 
     def _losses(self) -> Iterator[Tensor]:
         """The loss of each part of this process's share; only the last one's gradients travel."""
-        device, last = self.accelerator.device, len(self.mine) - 1
-        chance = draw_chance(self.recipe, self.options.seed, self.step, device)
-        settings = {"prediction_type": self.begun.prediction_type}
-        settings |= {"weighting": self.recipe.schedule.weighting}
+        chance, last = self.task.draw(self.step), len(self.mine) - 1
         self.parallel.train()
         for number, places in enumerate(self.mine):
-            images, labels = self.pictures.batch(self.step, places)
-            x0 = to_model_range(images.to(device))
-            x0 = torch.where(chance.mirrored[places], x0.flip(-1), x0)
-            own = {"timesteps": chance.timesteps[places], "noise": chance.noise[places]}
-            if labels is not None:
-                own |= {"condition": {"class_labels": labels}, "drop": chance.dropped[places]}
+            batch = self.task.batch(self.step, places, chance)
             with self.accelerator.no_sync(self.parallel) if number < last else nullcontext():
                 with self._arithmetic():
-                    loss = diffusion_loss(self.parallel, self.schedule, x0, **own, **settings)
+                    loss = self.task.loss(self.parallel, batch)
                 yield loss / len(self.mine)
 
     def _arithmetic(self) -> torch.autocast:
@@ -181,11 +164,11 @@ class Run:
                 "optimizer": checkpoints.optimizer_tensors(self.optimizer),
             }
             state = {"seconds": self.seconds, "ema_updates": self.ema.num_updates}
-            state["pictures"] = self.pictures.fingerprint
+            state |= self.task.fingerprints
             folder, checkpoint = self.options.output_dir, Checkpoint(self.step, tensors, state)
             checkpoints.save_checkpoint(folder / CHECKPOINTS, checkpoint, self.options.keep)
             with self.ema.applied(self.model):
-                sheet = outputs.draw_sheet(self.trained())
+                sheet = self.task.sheet()
             outputs.save_sheet(sheet, folder / "samples" / f"step-{self.step:09d}.png")
             self.log.board.add_image("samples", sheet, self.step)
         self.saved, self.saved_at = self.step, self.seconds
@@ -202,8 +185,11 @@ class Run:
             print(*damaged, f"going on from step {step}", sep="; ", flush=True)
         if checkpoint is None:
             return
-        if checkpoint.state["pictures"] != self.pictures.fingerprint:
-            raise ValueError("the pictures are not those that this run began with: put them back")
+        for name, fingerprint in self.task.fingerprints.items():
+            if checkpoint.state[name] != fingerprint:
+                raise ValueError(
+                    f"the {name} are not those that this run began with: put them back"
+                )
         self.model.load_state_dict(checkpoint.tensors["model"])
         for number, weights in enumerate(self.ema.shadow):
             weights.copy_(checkpoint.tensors["ema"][str(number)])

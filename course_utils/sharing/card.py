@@ -6,6 +6,7 @@ from pathlib import Path
 
 from course_utils.data import ImageData
 from course_utils.models.lora import ADAPTER
+from course_utils.sharing.kinds import KINDS, Kind, quality, told
 from course_utils.sharing.upload import check_saved_model
 
 DIFFUSERS = """\
@@ -118,7 +119,8 @@ def write_model_card(
 def write_run_card(folder: Path, result: Mapping, licence: str) -> Path:
     """Write `folder/README.md` from a run's results: recipe, pictures, cost, samples, distances.
 
-    `result["classes"]`, if it is there, are the names of the labels that the model listens to.
+    `result["classes"]`, if it is there, are the names of the labels that the model listens to;
+    `result["kind"]` says whether it is one of `KINDS`, which have words of their own.
     """
     facts = {
         "Pictures": f"{result['num_pictures']:,}, {result['data']}",
@@ -131,9 +133,12 @@ def write_run_card(folder: Path, result: Mapping, licence: str) -> Path:
         "Seed": f"{result['seed']}",
     }
     n, classes = result.get("num_samples"), result.get("classes") or ()
+    guidance, kind = result.get("guidance", 1.0), KINDS.get(result.get("kind"))
+    if kind:
+        facts |= told(result) if kind.task == "text-to-image" else {}
+        return _write(folder, result["recipe"], facts, (), quality(kind, result), guidance, kind)
     facts |= _condition(result) if classes else {}
     more = (_lora(folder, result), DISTANCES.format(n=n, **result) if n else "")
-    guidance = result.get("guidance", 1.0)
     return _write(folder, result["recipe"], facts, classes, "".join(more), guidance)
 
 
@@ -171,19 +176,26 @@ def _library(folder: Path) -> str:
     return "diffusers" if (folder / "model_index.json").is_file() else "course_utils"
 
 
-def _write(folder, title, facts, classes, more="", guidance=2.0) -> Path:
+def _write(
+    folder: Path,
+    title: str,
+    facts: dict[str, str],
+    classes: Sequence[str],
+    more: str = "",
+    guidance: float = 2.0,
+    kind: Kind | None = None,
+) -> Path:
     check_saved_model(folder)
-    library = _library(folder)
     names = {"name": f"your-name/{folder.name}", "course": _course(), "classes": list(classes)}
-    code = CODE[library, bool(classes)].format(guidance=guidance, **names)
+    kind = kind or _drawing(_library(folder), classes)
+    code = kind.code.format(guidance=guidance, **names)
+    use = "Draw with it" if "diffusion" in kind.tags else "Use it"
     facts |= {"Classes": ", ".join(classes)} if classes else {}
     table = "".join(f"| {name} | {value} |\n" for name, value in facts.items())
     parts = [
-        f"---\n{_metadata(library, classes)}\n---\n\n# {title}\n\n",
-        "A small diffusion model: from noise it draws pictures like those it was trained on",
-        ", of the class that you name.\n" if classes else ".\n",
+        f"---\n{_metadata(kind)}\n---\n\n# {title}\n\n{kind.about}.\n",
         "\n![Samples, not selected](samples.png)\n" if (folder / "samples.png").is_file() else "",
-        f"\n## Draw with it\n\n```python\n{code}\n```\n",
+        f"\n## {use}\n\n```python\n{code}\n```\n",
         f"\n## How it was trained\n\n| | |\n|---|---|\n{table}",
         more,
     ]
@@ -192,13 +204,21 @@ def _write(folder, title, facts, classes, more="", guidance=2.0) -> Path:
     return card
 
 
-def _metadata(library: str, classes: Sequence[str]) -> str:
-    """What the Hub sorts models by; it has no task for pictures of a class."""
+def _drawing(library: str, classes: Sequence[str]) -> Kind:
+    """A network that draws by class or without; the Hub has no task for pictures of a class."""
+    about = "A small diffusion model: from noise it draws pictures like those it was trained on"
+    about += ", of the class that you name" if classes else ""
+    task = None if classes else "unconditional-image-generation"
+    tags = ("class-conditional", "diffusion") if classes else ("diffusion",)
+    return Kind(about, CODE[library, bool(classes)], library, task, tags, {})
+
+
+def _metadata(kind: Kind) -> str:
+    """What the Hub sorts models by."""
     from huggingface_hub import ModelCardData
 
-    task = None if classes else "unconditional-image-generation"
-    tags = [library, "pytorch", task or "class-conditional", "diffusion"]
-    return ModelCardData(library_name=library, pipeline_tag=task, tags=tags).to_yaml()
+    tags = [kind.library, "pytorch", *([kind.task] if kind.task else []), *kind.tags]
+    return ModelCardData(library_name=kind.library, pipeline_tag=kind.task, tags=tags).to_yaml()
 
 
 def _course() -> str:

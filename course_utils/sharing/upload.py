@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+SAVED = ("model_index.json", "model.safetensors", "vae/config.json", "text_encoder/config.json")
 KEPT_BACK = ("checkpoints", "__pycache__")
 ADVICE = {
     401: "it does not know your token: log in anew with `hf auth login`",
@@ -25,8 +26,8 @@ def files_to_share(folder: Path | str) -> list[Path]:
 
 
 def check_saved_model(folder: Path) -> None:
-    """Raises FileNotFoundError where the folder holds neither a pipeline nor a `UNet` of a run."""
-    if not any((folder / name).is_file() for name in ("model_index.json", "model.safetensors")):
+    """Raises FileNotFoundError where the folder holds no pipeline, part of one, or `UNet`."""
+    if not any((folder / name).is_file() for name in SAVED):
         raise FileNotFoundError(
             f"folder {str(folder)!r} holds no pipeline (no model_index.json): "
             "save one there with pipeline.save_pretrained"

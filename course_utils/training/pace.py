@@ -2,6 +2,8 @@
 
 import copy
 import time
+from collections.abc import Iterator
+from itertools import count
 from statistics import median
 
 import torch
@@ -33,30 +35,43 @@ def steps_within(
     line what was measured and chosen; rounded to two digits, so that it is the same next time,
     mostly. Raises ValueError unless seconds > 0.
     """
+    trial = _trial(copy.deepcopy(model), x0, optimizer)
+    devices = [x0.device] if x0.device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        return steps_in(seconds, trial, beside=beside, least=least)
+
+
+def steps_in(seconds: float | int, trial: Iterator, *, beside: int = 0, least: int = 20) -> int:
+    """The same for any training: `trial` trains a copy, one step each time it is asked for the
+    next, and is asked for seven."""
     if not seconds > 0:
         raise ValueError(f"seconds must be above 0, got {seconds}: 60 is a good start")
-    pace = step_seconds(model, x0, optimizer)
+    pace = step_seconds(trial)
     num_steps = max(least, _two_digits(seconds / pace - beside))
     words = _("A training step takes {pace:.2g} s here: {num_steps:,} steps, about {total:.0f} s.")
     print(words.format(pace=pace, num_steps=num_steps, total=num_steps * pace))
     return num_steps
 
 
-def step_seconds(model: nn.Module, x0: Images, optimizer: str = "adamw") -> float:
-    """The median time of a training step, EMA included."""
-    model = copy.deepcopy(model)
-    schedule, generator = NoiseSchedule.straight(1000), torch.Generator().manual_seed(0)
-    stepper, ema, took = make_optimizer(model, 1e-4, optimizer), EMA(model), []
-    devices = [x0.device] if x0.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        for step in range(WARM_UP + TIMED):
-            started = time.perf_counter()
-            loss = diffusion_loss(
-                model, schedule, x0, prediction_type="v_prediction", generator=generator
-            )
-            update(model, [loss], stepper, 1e-4, step=step, max_grad_norm=1.0, ema=ema)
-            took.append(time.perf_counter() - started)
+def step_seconds(trial: Iterator) -> float:
+    """The median time of a step of the trial, after two to warm up."""
+    took = []
+    for _step in range(WARM_UP + TIMED):
+        started = time.perf_counter()
+        next(trial)
+        took.append(time.perf_counter() - started)
     return median(took[WARM_UP:])
+
+
+def _trial(model: nn.Module, x0: Images, optimizer: str) -> Iterator[float]:
+    """Training steps of this model, EMA included."""
+    schedule, generator = NoiseSchedule.straight(1000), torch.Generator().manual_seed(0)
+    stepper, ema = make_optimizer(model, 1e-4, optimizer), EMA(model)
+    for step in count():
+        loss = diffusion_loss(
+            model, schedule, x0, prediction_type="v_prediction", generator=generator
+        )
+        yield update(model, [loss], stepper, 1e-4, step=step, max_grad_norm=1.0, ema=ema)
 
 
 def _two_digits(number: float) -> int:

@@ -8,7 +8,9 @@ it returns a matplotlib Figure, so that a stored notebook never holds an empty b
 
 from course_utils.widgets.noising import noise, workshop
 from course_utils.widgets.painting import Pad, paint
+from course_utils.widgets.prompting import prompt
 from course_utils.widgets.racing import Lap, race, run_race
+from course_utils.widgets.searching import search
 from course_utils.widgets.stored import gallery, price
 from course_utils.widgets.training import Look, watch
 from course_utils.widgets.trajectories import film, latent_walk
@@ -23,8 +25,10 @@ __all__ = [
     "noise",
     "paint",
     "price",
+    "prompt",
     "race",
     "run_race",
+    "search",
     "watch",
     "workshop",
 ]

@@ -1,5 +1,6 @@
 """Where widgets work, and the core controls that all of them are made of."""
 
+import asyncio
 import sys
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ from course_utils.language import _
 from course_utils.runtime import is_headless
 
 FRAME_MS = 400  # between two frames of a film: longer than the 100 ms that an answer may take
+PAUSE = 0.1  # seconds in which the kernel hears what has been asked while it was busy
 
 
 def running_kernel():
@@ -31,6 +33,14 @@ def still(ax: Axes) -> Figure:
     return ax.figure
 
 
+def soon(act: Callable[[], object]) -> None:
+    """Call `act` once the messages that wait have been handled; at once where no loop runs."""
+    try:
+        asyncio.get_running_loop().call_later(PAUSE, act)
+    except RuntimeError:
+        act()
+
+
 def control(kind: type, name: str, tooltip: str, **settings):
     """A core control with a name beside it that is never cut off, and a tooltip.
 
@@ -40,6 +50,13 @@ def control(kind: type, name: str, tooltip: str, **settings):
     made = kind(description=name, style=style, layout={"width": "min(32em, 98%)"}, **settings)
     made.tooltip = tooltip
     return made
+
+
+def press(name: str, icon: str, tooltip: str, on_click: Callable) -> ipywidgets.Button:
+    """A button; `on_click(button)` is called when it is pressed."""
+    button = ipywidgets.Button(description=name, icon=icon, tooltip=tooltip)
+    button.on_click(on_click)
+    return button
 
 
 def player(slider: ipywidgets.IntSlider) -> ipywidgets.HBox:

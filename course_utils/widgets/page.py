@@ -7,7 +7,7 @@ Curves are SVG, made in 0.4 ms; a figure of matplotlib takes 60, too long to fol
 import base64
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from torch import Tensor
@@ -32,6 +32,18 @@ def beside(*parts: str) -> str:
 def words(text: str) -> str:
     """A line of text over the whole width."""
     return f'<div style="flex-basis:100%">{escape(text)}</div>'
+
+
+def row(parts: Iterable[str], width: int) -> str:
+    """Parts of one width beside each other, their tops in one line; long words are broken."""
+    cell = f'<div style="width:{width}px;text-align:center;overflow-wrap:anywhere">'
+    cells = "".join(f"{cell}{part}</div>" for part in parts)
+    return f'<div style="display:flex;flex-wrap:wrap;gap:0.6em;flex-basis:100%">{cells}</div>'
+
+
+def failure(error: Exception) -> str:
+    """An error in words."""
+    return words(f"{type(error).__name__}: {error}")
 
 
 def picture(x: Tensor, alt: str, caption: str = "", *, width: int, columns: int = 8) -> str:

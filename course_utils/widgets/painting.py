@@ -18,8 +18,8 @@ from course_utils.checks import check_images, check_int
 from course_utils.language import _
 from course_utils.plotting import show_images
 from course_utils.widgets.canvas import INK, SIDE, WASH, canvas
-from course_utils.widgets.controls import is_live, still
-from course_utils.widgets.page import beside, picture, words
+from course_utils.widgets.controls import is_live, press, still
+from course_utils.widgets.page import beside, failure, picture, words
 
 
 class Pad:
@@ -106,11 +106,11 @@ class _Easel:
         erase = ipywidgets.ToggleButton(description=_("Erase"), icon="eraser", tooltip=tip)
         erase.add_class("course-pad-erase")
         buttons = [erase]
-        buttons.append(_button(_("Undo"), "undo", _("take back the last stroke"), self._undo))
-        buttons.append(_button(_("Clear"), "trash", _("take all paint away"), self._clear))
+        buttons.append(press(_("Undo"), "undo", _("take back the last stroke"), self._undo))
+        buttons.append(press(_("Clear"), "trash", _("take all paint away"), self._clear))
         if draw:
             tip = _("let the model draw from your painting")
-            buttons.append(_button(_("Draw"), "paint-brush", tip, self._draw))
+            buttons.append(press(_("Draw"), "paint-brush", tip, self._draw))
         rows = {"flex_flow": "row wrap", "grid_gap": "0 1em"}
         sides = ipywidgets.HBox([self.page, self.answer], layout=rows)
         pad.view = ipywidgets.VBox([sides, ipywidgets.HBox(buttons, layout=rows), self.cells])
@@ -149,16 +149,10 @@ class _Easel:
         try:
             self.answer.value = _answer(self.draw(self.pad.mask))
         except Exception as error:
-            self.answer.value = beside(words(f"{type(error).__name__}: {error}"))
+            self.answer.value = beside(failure(error))
             raise
         finally:
             button.disabled = False
-
-
-def _button(name, icon, tooltip, on_click):
-    button = ipywidgets.Button(description=name, icon=icon, tooltip=tooltip)
-    button.on_click(on_click)
-    return button
 
 
 def _answer(drawn):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from course_utils.checks import check_images
 from course_utils.language import _
-from course_utils.plotting import compare_bands, show_rows
+from course_utils.plotting import compare_bands, show_images, show_rows
 from course_utils.plotting.curves import check_band
 from course_utils.plotting.pictures import to_unit
 from course_utils.plotting.sheet import draw_sheet
@@ -33,7 +33,8 @@ def gallery(
 
     `axes` names the leading dimensions in their order, each with its values: texts give a list to
     choose from, numbers a slider. Moves: every one of them, from `start` or its first value. Still:
-    the first axis downwards, the last to the right, of others the start; one axis: all N.
+    the first axis downwards, the last to the right, of others the start; one axis: all N, or to the
+    right where N is 1.
     Raises ValueError where axes and pictures don't fit.
     """
     axes = {name: list(values) for name, values in axes.items()}
@@ -100,6 +101,12 @@ def _few(count, most):
 
 def _gallery_figure(pictures, axes, start, title):
     down, *between = axes
+    if not between and pictures.shape[1] == 1:
+        few = _few(len(pictures), MOST_COLUMNS)
+        captions = [_label(down, axes[down][i]) for i in few]
+        return still(
+            show_images(pictures[few, 0], columns=len(few), captions=captions, title=title)
+        )
     if not between:
         captions = None
         shown = {i: pictures[i, :MOST_COLUMNS] for i in _few(len(pictures), MOST_ROWS)}

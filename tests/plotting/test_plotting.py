@@ -34,8 +34,10 @@ from course_utils.plotting import (
     show_corruption,
     show_film,
     show_images,
+    show_latents,
     show_poster,
     show_rows,
+    show_words,
     style,
 )
 from course_utils.sampling import sample
@@ -75,12 +77,15 @@ SUMMARY = pd.DataFrame(
     columns=["factor", "choice", "median", "distances"],
 )
 STEPS = make_steps(n=5, b=2, size=8)
+MAPS = torch.rand(2, 3, 3, generator=torch.Generator().manual_seed(2))
 PLOTS = {
     "show_images": lambda ax=None: show_images(images(), ax, captions="abc", title="words"),
     "show_rows": lambda ax=None: show_rows({"a": images(), "b": images(seed=1)}, ax),
     "show_corruption": lambda ax=None: show_corruption(images(2), SCHEDULES["linear"], ax),
     "show_poster": lambda ax=None: show_poster(images(5), ax, title="large", words="small"),
     "show_film": lambda ax=None: show_film(STEPS, ax, num_frames=3),
+    "show_words": lambda ax=None: show_words(MAPS, ["a", "b"], images()[0], ax, title="words"),
+    "show_latents": lambda ax=None: show_latents(MAPS - 0.5, ax, title="words"),
     "plot_schedule": lambda ax=None: plot_schedule(SCHEDULES["cosine"], ax),
     "compare_schedules": lambda ax=None: compare_schedules(SCHEDULES, ax),
     "plane": lambda ax=None: compare_schedules(SCHEDULES, ax, what="plane"),

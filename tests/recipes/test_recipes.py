@@ -10,8 +10,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
-from course_utils import count_parameters
+from course_utils import PRETRAINED, count_parameters
 from course_utils.recipes import (
     Data,
     Model,
@@ -174,7 +175,10 @@ def test_differences_name_the_field():
     assert differences(SMALL, other) == {"title": ("small", "other"), "training.lr": (1e-3, 0.5)}
 
 
-@pytest.mark.parametrize("name", recipe_names())
+PARTS = {"emoji-cpu", "emoji-autoencoder-cpu", "emoji-words-cpu"}
+
+
+@pytest.mark.parametrize("name", sorted({*recipe_names()} - PARTS))
 def test_each_recipe_that_ships_can_be_made(name):
     recipe = load_recipe(name)
     begun = begin(recipe)
@@ -184,6 +188,60 @@ def test_each_recipe_that_ships_can_be_made(name):
     assert plan.num_trained == plan.num_parameters or recipe.start.lora_rank
     assert plan.flops_per_step > 2 * plan.num_parameters * recipe.training.batch_size
     assert plan.seconds > 0
+
+
+@pytest.mark.parametrize("name", sorted(PARTS))
+def test_the_parts_of_a_pipeline_have_the_sizes_of_those_that_ship(name):
+    shipped = PRETRAINED / "emoji-stable-diffusion"
+    files = {
+        "emoji-cpu": [shipped / "unet" / "diffusion_pytorch_model.safetensors"],
+        "emoji-autoencoder-cpu": [shipped / "vae" / "diffusion_pytorch_model.safetensors"],
+        "emoji-words-cpu": [
+            *(shipped / "text_encoder" / "model.safetensors",),
+            *(PRETRAINED / "emoji_matcher.safetensors",),
+        ],
+    }
+    recipe = load_recipe(name)
+    plan = make_plan(recipe, rate=1e12)
+    weights = [w for file in files[name] for w in load_file(file).values()]
+    assert plan.num_trained == plan.num_parameters == sum(w.numel() for w in weights)
+    inner = plan.num_parameters - max(w.numel() for w in weights)  # without the tokens' vectors
+    assert plan.flops_per_step > 2 * inner * recipe.training.batch_size
+    assert plan.seconds > 0
+
+
+UNET = {"kind": "UNet2DConditionModel", "channels": [8, 16]}
+VAE = {"kind": "AutoencoderKL", "channels": [8, 16]}
+WORDS = {"kind": "CLIPTextModel", "channels": [16]}
+MISFITS = [
+    (UNET, {"schedule": {"name": "cosine"}}, "name in start.parts who makes them"),
+    (UNET, {"start": {"parts": ["x"]}}, "schedule.name must be 'cosine'"),
+    (VAE, {"start": {"parts": ["x"]}}, "start.parts are for model.kind 'UNet2DConditionModel'"),
+    (VAE, {"schedule": {"name": "cosine"}}, "[schedule] is for models that draw, not for"),
+    (WORDS, {"sampler": {"num_steps": 3}}, "[sampler] is for models that draw, not for"),
+    (WORDS, {"training": {"drop": 0.1}}, "training.drop is not for model.kind 'CLIPTextModel'"),
+    (WORDS, {"training": {"accumulation": 2}}, "training.accumulation must be 1"),
+    (WORDS, {"data": {"flip": True}}, "data.flip must be False for model.kind 'CLIPTextModel'"),
+    (WORDS, {"model": {"channels": [16, 32]}}, "one width for model.kind 'CLIPTextModel'"),
+    (WORDS, {"model": {"channels": [18]}}, "a multiple of 4, got [18]"),
+    (WORDS, {"model": {"num_tokens": 513}}, "greater than or equal to 514, got 513"),
+    (VAE, {"model": {"num_blocks": 2}}, "model.num_blocks must be 1"),
+    (VAE, {"model": {"num_classes": 2}}, "model.num_classes is for 'UNet' and 'UNet2DModel', not"),
+    (VAE, {"model": {"attention": [True, True]}}, "model.attention is for"),
+    (WORDS, {"model": {"latent_channels": 4}}, "model.latent_channels is for 'AutoencoderKL', not"),
+]
+
+
+@pytest.mark.parametrize(("model", "changes", "message"), MISFITS)
+def test_what_a_kind_of_network_has_no_use_for_is_named(model, changes, message):
+    table = {"title": "x", "data": {"source": "emoji"}, "model": model}
+    table["training"] = {"batch_size": 4, "lr": 1e-3, "max_steps": 3}
+    if model is not UNET:
+        assert parse_recipe(table).model.kind == model["kind"]
+    for section, values in changes.items():
+        table[section] = table.get(section, {}) | values
+    with pytest.raises(ValueError, match=re.escape(message)):
+        parse_recipe(table)
 
 
 def test_those_that_the_course_promises_are_there():

@@ -7,8 +7,8 @@ import torch
 
 from course_utils import diffusion_loss, draw_butterflies, to_model_range
 from course_utils.recipes import Options, load_recipe, parse_recipe
-from course_utils.runs import trainer
 from course_utils.runs.measuring import evaluate
+from course_utils.runs.tasks import pictures
 from course_utils.runs.trainer import train_recipe
 
 
@@ -31,7 +31,7 @@ def test_half_of_the_pictures_are_mirrored_left_to_right(tmp_path, monkeypatch):
         seen.append(x0)
         return diffusion_loss(model, schedule, x0, **options)
 
-    monkeypatch.setattr(trainer, "diffusion_loss", overheard)
+    monkeypatch.setattr(pictures, "diffusion_loss", overheard)
     table = asdict(load_recipe("butterflies-32-cpu"))
     table["data"] |= {"num_images": 24, "size": 16}
     table["model"] |= {"channels": [8, 16], "attention": [False, True]}

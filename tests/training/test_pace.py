@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from course_utils import BasicUNet, UNet, steps_within
+from course_utils import BasicUNet, UNet, steps_in, steps_within
 from course_utils.training import pace
 
 
@@ -71,6 +71,13 @@ def test_the_model_and_chance_stay_as_they_are(optimizer, capsys):
     assert all(weights.grad is None for weights in model.parameters())
     for name, values in model.state_dict().items():
         assert torch.equal(values, before[name])
+
+
+def test_any_training_is_timed_by_seven_of_its_steps(clock):
+    clock(0.5)
+    asked = []
+    assert steps_in(50, (asked.append(step) for step in range(9)), beside=20) == 80
+    assert len(asked) == 7
 
 
 def test_it_times_the_network_of_diffusers_and_the_toy(capsys):

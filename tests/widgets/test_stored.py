@@ -80,6 +80,17 @@ def test_the_still_gallery_of_one_axis_shows_all_pictures():
     assert len(ax.collections[0].get_paths()) == 12
 
 
+def test_single_pictures_of_one_axis_stand_beside_each_other():
+    figure = widgets.gallery(grey(9), {"share": [i / 8 for i in range(9)]}, title="cat → dog")
+    (ax,) = figure.axes
+    assert ax.get_title() == "cat → dog"
+    captions = [text.get_text() for text in ax.texts][::-1]
+    assert (captions[0], captions[-1], len(captions)) == ("share 0", "share 1", 7)
+    tops = {path.get_extents().y0 for path in ax.collections[0].get_paths()}
+    assert tops == {0}
+    assert levels_shown(figure)[::6] == [0, 255]
+
+
 def test_the_still_gallery_of_three_axes_says_what_it_holds_still():
     axes = {"label": LABELS, "scale": SCALES, "steps": STEPS}
     pictures = grey(2, 3, 2)

@@ -46,6 +46,8 @@ MADE = {
         torch.stack([BATCH, -BATCH])[:, :, None], {"label": ["a", "b"], "scale": SCALES}
     ),
     "price": lambda: widgets.price(SCALES, CURVES, BATCH[:, None]),
+    "prompt": lambda: widgets.prompt(lambda text, scale, seed: BATCH[:1], prompt="a cat"),
+    "search": lambda: widgets.search(lambda text: torch.tensor([len(text) % 3]), BATCH),
 }
 each_widget = pytest.mark.parametrize("make", MADE.values(), ids=MADE)
 

@@ -105,6 +105,8 @@ def _tuples(expected, got, tolerance):
     if len(got) != len(expected):
         text = _("{expected} results were expected; {got} came.")
         return text.format(expected=len(expected), got=len(got))
+    if all(isinstance(part, str) for part in expected):
+        return "" if tuple(got) == expected else _("The entries are not the expected ones.")
     pairs = enumerate(zip(expected, got, strict=True), start=1)
     problems = ((i, difference(e, g, tolerance)) for i, (e, g) in pairs)
     text = _("Result {number}: {problem}")
