@@ -82,13 +82,13 @@ def test_the_painter_learns_what_it_is_shown_and_hears_nothing_at_times(encode, 
     given |= {"tiny_latents": torch.randn(3, 8, 8, 8), "schedule": cu.NoiseSchedule.cosine(1000)}
     given |= {"cu": cu, "device": "cpu", "learning_rate": learning_rate, "update": update}
     torch.manual_seed(0)
-    losses = [*lift("learn", **given).learn(Listening(), 30, torch.Generator().manual_seed(0))]
+    losses = [*lift("learn", **given).learn(Listening(), 90, torch.Generator().manual_seed(0))]
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
     told = torch.cat(seen)
     which = [(told == row).flatten(1).all(1).float().mean().item() for row in (*texts, *nothing)]
     assert which[1] == 0
     assert which[3] == pytest.approx(0.1, abs=0.04)
-    assert min(which[0], which[2]) > 0.3
+    assert which[0] == pytest.approx(which[2], abs=0.1)
 
 
 # --- what is said
@@ -122,7 +122,7 @@ def test_what_is_said_of_the_people_is_so(emoji):
     assert len(hard[:, 0].unique()) == 9
 
 
-def test_a_sixth_of_the_shipped_weights_is_no_secret(pipeline):
+def test_the_folder_has_the_size_that_the_text_says(pipeline):
     """The numbers in the text: six million in all, 12 MB."""
     networks = (pipeline.vae, pipeline.text_encoder, pipeline.unet)
     assert 5.5e6 < sum(map(cu.count_parameters, networks)) < 6.5e6
